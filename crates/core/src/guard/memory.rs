@@ -1,0 +1,165 @@
+//! What is remembered of one Service's endpoints between plans. Kept by the program as long as it runs; after a restart it begins with
+//! what our slices show.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::consul::{HealthQuery, InstanceRef};
+use crate::time::UnixMillis;
+use crate::to_kube::{EndpointId, EndpointPlan};
+
+use super::absence::Absence;
+use super::readiness::Readiness;
+
+/// How far back the guard looks for what left and what came (guard.md §2).
+pub const WINDOW: Duration = Duration::from_secs(600);
+
+/// The memory of one Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    pub(super) adopted: bool,
+    pub(super) known: BTreeMap<EndpointId, Known>,
+    /// What was ready, left by absence, and when.
+    pub(super) left: BTreeMap<EndpointId, UnixMillis>,
+    /// `consul8s/allow-removal: true` was used, and must be taken away before it counts again.
+    pub(super) used: bool,
+    query: Option<Arc<HealthQuery>>,
+}
+
+/// What is remembered of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    instance: Option<InstanceRef>,
+    query: Option<Arc<HealthQuery>>,
+    /// When an answer last had it.
+    pub(super) seen: Option<UnixMillis>,
+    /// When it last stood, or should have.
+    pub(super) stood: UnixMillis,
+    pub(super) readiness: Readiness,
+    pub(super) absence: Option<Box<Absence>>,
+    pub(super) let_go: LetGo,
+    /// It was let go and no longer stands: should it come back without being in an answer, nobody wanted it.
+    gone: bool,
+}
+
+/// Whether the last plan let an endpoint go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum LetGo {
+    /// It did not.
+    #[default]
+    No,
+    /// Because it is confirmed absent: a loss.
+    Absent,
+    /// For another reason, which is no loss.
+    Otherwise,
+}
+
+impl Known {
+    /// The instance behind it, where an answer showed it since we started.
+    #[must_use]
+    pub fn instance(&self) -> Option<&InstanceRef> {
+        self.instance.as_ref()
+    }
+
+    /// What was asked when it was last in an answer.
+    #[must_use]
+    pub fn query(&self) -> Option<&HealthQuery> {
+        self.query.as_deref()
+    }
+}
+
+impl Memory {
+    /// Whether what stood when we started is known.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
+    /// What is remembered of an endpoint; none when no plan of ours ever held it.
+    #[must_use]
+    pub fn known(&self, id: &EndpointId) -> Option<&Known> {
+        self.known.get(id).filter(|known| !known.gone)
+    }
+
+    /// Call when this process becomes the leader: until then another wrote the slices, from answers that may have been newer than
+    /// ours. What stands then is nobody's drift.
+    pub fn lead(&mut self) {
+        self.adopted = false;
+    }
+
+    /// Takes what stands for known, the first time.
+    pub(super) fn adopt(&mut self, plan: &EndpointPlan, now: UnixMillis) {
+        if std::mem::replace(&mut self.adopted, true) {
+            return;
+        }
+        self.used |= plan.standing.used;
+        for (id, endpoint) in &plan.standing.endpoints {
+            let known = self.known.entry(id.clone()).or_insert_with(|| Known {
+                readiness: Readiness::since_long(endpoint.ready),
+                query: plan.standing.applied_query.clone(),
+                ..Known::default()
+            });
+            known.gone = false;
+            known.stood = now;
+            if let Some(mark) = plan.standing.marks.get(id) {
+                let restored = || Box::new(Absence::restored(mark, endpoint.ready));
+                known.absence.get_or_insert_with(restored);
+            }
+        }
+    }
+
+    /// Notes what the answer has, and what stands no more.
+    pub(super) fn note(&mut self, plan: &EndpointPlan, now: UnixMillis) {
+        let query = match &self.query {
+            Some(query) if **query == plan.query => query.clone(),
+            _ => self.query.insert(Arc::new(plan.query.clone())).clone(),
+        };
+        for (id, wanted) in &plan.wanted {
+            let Some(instance) = &wanted.instance else { continue };
+            let known = self.known.entry(id.clone()).or_default();
+            if known.instance.as_ref() != Some(instance) {
+                known.instance = Some(instance.clone());
+            }
+            known.query = Some(query.clone());
+            known.seen = Some(now);
+            known.absence = None;
+            (known.let_go, known.gone) = (LetGo::No, false);
+        }
+        for (id, known) in &mut self.known {
+            if plan.wanted.contains_key(id) || plan.standing.endpoints.contains_key(id) {
+                known.stood = now;
+                continue;
+            }
+            known.gone |= known.let_go != LetGo::No;
+            // Also what somebody else took off our slice while it was missing.
+            if let Some(absence) = known.absence.take()
+                && absence.was_ready
+                && known.let_go != LetGo::Otherwise
+            {
+                self.left.insert(id.clone(), absence.since);
+            }
+        }
+    }
+
+    /// Notes how ready everything is once the plan is done, and forgets what nobody will ask for.
+    pub(super) fn note_done(&mut self, ready: impl Fn(&EndpointId) -> bool, now: UnixMillis) {
+        let forget = window_start(now);
+        for (id, known) in &mut self.known {
+            known.readiness.set(now, ready(id), forget);
+        }
+        self.known.retain(|_, known| known.stood >= forget);
+        self.left.retain(|id, at| *at > forget && !ready(id));
+    }
+
+    /// How many endpoints are ready now that were not ready ten minutes ago.
+    pub(super) fn came<'a>(&self, ready: impl Iterator<Item = &'a EndpointId>, now: UnixMillis) -> usize {
+        let then = window_start(now);
+        ready.filter(|id| !self.known.get(id).is_some_and(|known| known.readiness.at(then))).count()
+    }
+}
+
+/// Ten minutes before.
+fn window_start(now: UnixMillis) -> UnixMillis {
+    UnixMillis(now.0.saturating_sub(u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX)))
+}

@@ -1,0 +1,28 @@
+//! What consul8s means, as values and pure functions.
+//!
+//! Two worlds, one plan: both sides are held as plain values ([`kube`], [`consul`]), what a Service asks for is parsed once
+//! ([`intent`]), what should change is computed as a value ([`to_kube`], [`to_consul`]), that value goes through the safety
+//! rules ([`guard`]), and only then does an edge write it. Nothing here does I/O, reads a clock, or draws a random number;
+//! time and limits come in as arguments. [`ports`] is the one place that names a future: the seam to both edges.
+//!
+//! Equal input gives equal output, whatever the order it came in.
+
+pub mod address;
+pub mod consul;
+pub mod duration;
+pub mod evidence;
+pub mod guard;
+pub mod health;
+pub mod identity;
+pub mod intent;
+pub mod kube;
+pub mod names;
+pub mod packing;
+pub mod plan;
+pub mod ports;
+pub mod problem;
+pub mod settings;
+pub mod time;
+pub mod to_consul;
+pub mod to_kube;
+pub mod world;

@@ -1,0 +1,173 @@
+//! The seam: how the program reaches either side, in core values. The edges implement these traits for the real servers, the
+//! embedded worlds implement them for simulation. The only place in `core` that names a future.
+//!
+//! Reading and writing are separate traits: what only plans never holds a writer.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::consul::{Answer, HealthQuery, Instance, NodeView, Read, TxnOp, TxnOutcome};
+use crate::kube::{KubeService, KubeSlice, ObjectKey, SliceSpec};
+
+/// Why a call failed, as far as the caller acts on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorKind {
+    /// No connection, or it broke.
+    Unreachable,
+    /// No answer in time. The call may have been carried out.
+    Timeout,
+    /// 401 or 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 409: somebody else was first. Read again.
+    Conflict,
+    /// 410: the watch's place in history is gone. List again.
+    Gone,
+    /// 400, 413 or 422, or a telling text under 500: the request itself is at fault, and trying again does not help.
+    Invalid,
+    /// 429.
+    Throttled,
+    /// 5xx.
+    Server,
+    /// The answer is not what the API speaks: cut short, unparsable, too large.
+    Garbage,
+}
+
+impl ErrorKind {
+    /// Word for metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ErrorKind::Unreachable => "unreachable",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::Forbidden => "forbidden",
+            ErrorKind::NotFound => "not_found",
+            ErrorKind::Conflict => "conflict",
+            ErrorKind::Gone => "gone",
+            ErrorKind::Invalid => "invalid",
+            ErrorKind::Throttled => "throttled",
+            ErrorKind::Server => "server",
+            ErrorKind::Garbage => "garbage",
+        }
+    }
+}
+
+/// A failed call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct ApiError {
+    /// What the caller acts on.
+    pub kind: ErrorKind,
+    /// For a person: which call, to which address, and why it failed. No secret in it.
+    pub what: String,
+    /// The server's wish (`Retry-After`).
+    pub retry_after: Option<Duration>,
+}
+
+impl ApiError {
+    /// An error without a wish of the server.
+    pub fn new(kind: ErrorKind, what: impl Into<String>) -> ApiError {
+        ApiError { kind, what: what.into(), retry_after: None }
+    }
+}
+
+/// Reads of Consul. Each call is bounded in time by the implementation (a blocking one by its wait and its margin).
+pub trait ConsulApi: Send + Sync + 'static {
+    /// Instances of a service with their checks, whatever their health; in Consul's order.
+    fn health(
+        &self,
+        query: &HealthQuery,
+        read: Read,
+    ) -> impl Future<Output = Result<Answer<Vec<Instance>>, ApiError>> + Send;
+
+    /// A node of the agent's own datacenter with its services (without checks: see [`ConsulApi::node_checks`]); none when the
+    /// catalog has no such node.
+    fn node(
+        &self,
+        name: &str,
+        datacenter: Option<&str>,
+        read: Read,
+    ) -> impl Future<Output = Result<Answer<Option<NodeView>>, ApiError>> + Send;
+
+    /// All checks of a node, with their output.
+    fn node_checks(
+        &self,
+        name: &str,
+        datacenter: Option<&str>,
+        read: Read,
+    ) -> impl Future<Output = Result<Answer<Vec<crate::consul::Check>>, ApiError>> + Send;
+
+    /// The leader's address, for a start-up line and for waiting: an error when nobody answers, an empty text without leader.
+    fn leader(&self) -> impl Future<Output = Result<String, ApiError>> + Send;
+}
+
+/// Writes to Consul.
+pub trait ConsulWriter: Send + Sync + 'static {
+    /// One transaction of at most [`MAX_TXN_OPS`] operations; all or nothing.
+    fn txn(&self, ops: &[TxnOp]) -> impl Future<Output = Result<TxnOutcome, ApiError>> + Send;
+}
+
+/// Operations that Consul takes in one transaction (128; 129 give 413).
+pub const MAX_TXN_OPS: usize = 128;
+
+/// What a watch tells. Level, not edge: an event only says how the object stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEvent<T> {
+    /// The complete list, first or again. What it does not hold is absent, which is weaker than having been seen to go.
+    Listed(Vec<T>),
+    /// Created or changed.
+    Applied(T),
+    /// Seen to go; the last state.
+    Deleted(T),
+    /// The watch broke and tries again by itself, with backoff; what was listed still stands.
+    Failed(ApiError),
+}
+
+/// A running list and watch, which never ends: errors come as [`WatchEvent::Failed`] and it goes on.
+pub trait Watch<T>: Send + 'static {
+    /// The next event. Safe to drop and call again.
+    fn next(&mut self) -> impl Future<Output = WatchEvent<T>> + Send;
+}
+
+/// Reads of Kubernetes. Each call is bounded in time by the implementation.
+pub trait KubeApi: Send + Sync + 'static {
+    /// Watch of Services.
+    type Services: Watch<KubeService>;
+    /// Watch of EndpointSlices.
+    type Slices: Watch<KubeSlice>;
+
+    /// Watches the Services of one namespace, or of all.
+    fn watch_services(&self, namespace: Option<&str>) -> Self::Services;
+
+    /// Watches the EndpointSlices of one namespace, or of all.
+    fn watch_slices(&self, namespace: Option<&str>) -> Self::Slices;
+
+    /// One Service, as it stands now; none on 404.
+    fn service(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<KubeService>, ApiError>> + Send;
+
+    /// UID of the namespace `kube-system`, the identity of the cluster.
+    fn cluster_uid(&self) -> impl Future<Output = Result<String, ApiError>> + Send;
+}
+
+/// Writes to Kubernetes. Every change names the uid and resourceVersion it rests on; a lost race is [`ErrorKind::Conflict`].
+pub trait KubeWriter: Send + Sync + 'static {
+    /// Creates; [`ErrorKind::Conflict`] when the name is taken.
+    fn create_slice(&self, spec: &SliceSpec) -> impl Future<Output = Result<KubeSlice, ApiError>> + Send;
+
+    /// Replaces the contents of the slice that has this uid and resourceVersion.
+    fn update_slice(
+        &self,
+        uid: &str,
+        resource_version: &str,
+        spec: &SliceSpec,
+    ) -> impl Future<Output = Result<KubeSlice, ApiError>> + Send;
+
+    /// Deletes the slice that has this uid and resourceVersion; gone already is success.
+    fn delete_slice(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        resource_version: &str,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+}

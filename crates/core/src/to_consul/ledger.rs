@@ -1,0 +1,142 @@
+//! What goes by absence or by a lost label, over all Services together (contract §4 "Removal"): one Service that vanishes is its
+//! owner's doing, a sixth of them within a minute is an accident until somebody says otherwise.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::guard::HoldId;
+use crate::kube::ObjectKey;
+use crate::time::UnixMillis;
+
+/// How close together losses must be to be one event.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Share of all registrations, in percent, from which on a loss is held.
+const MASS_PERCENT: usize = 15;
+/// Fewer registrations are never held.
+const MASS_REGISTRATIONS: usize = 5;
+/// Fewer Services are never held.
+const MASS_SERVICES: usize = 3;
+
+/// The losses of the last minute, and those that are held.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    losses: BTreeMap<ObjectKey, Loss>,
+    hold: Option<MassHold>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Loss {
+    registrations: usize,
+    since: UnixMillis,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Wants to go.
+    Pending,
+    /// Is held.
+    Held,
+    /// Somebody let it go.
+    Released,
+    /// Is gone.
+    Done,
+}
+
+/// A hold over registrations. It ends when they are asked for again, or when it is released.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MassHold {
+    /// One word, by which it is released.
+    pub id: HoldId,
+    /// When the first of its losses was seen.
+    pub since: UnixMillis,
+}
+
+impl Ledger {
+    /// A Service has this many registrations that want to go by absence or by a lost label; 0 = it asks for them again, or they are
+    /// gone. To be told as soon as it is seen, for all Services of a list before the first is planned: only then do losses that
+    /// come together show as such.
+    pub fn note(&mut self, key: &ObjectKey, registrations: usize, now: UnixMillis) {
+        self.forget_old(now);
+        if registrations > 0 {
+            let fresh = Loss { registrations, since: now, state: State::Pending };
+            let loss = self.losses.entry(key.clone()).or_insert(fresh);
+            match loss.state {
+                State::Done => *loss = fresh,
+                State::Pending | State::Held | State::Released => loss.registrations = registrations,
+            }
+        } else if self.losses.get(key).is_some_and(|loss| loss.state != State::Done) {
+            self.losses.remove(key);
+        }
+        self.end_hold();
+    }
+
+    /// What a plan held, so that it stays held.
+    pub fn held(&mut self, key: &ObjectKey, hold: &MassHold) {
+        if let Some(loss) = self.losses.get_mut(key) {
+            loss.state = State::Held;
+            self.hold.get_or_insert_with(|| hold.clone());
+        }
+    }
+
+    /// The removal of a Service's registrations was carried out.
+    pub fn done(&mut self, key: &ObjectKey, now: UnixMillis) {
+        if let Some(loss) = self.losses.get_mut(key) {
+            *loss = Loss { since: now, state: State::Done, ..*loss };
+        }
+        self.end_hold();
+    }
+
+    /// Lets go what is held: of one Service, or of all.
+    pub fn release(&mut self, key: Option<&ObjectKey>) {
+        for (_, loss) in self.losses.iter_mut().filter(|(at, _)| key.is_none_or(|key| key == *at)) {
+            if loss.state == State::Held {
+                loss.state = State::Released;
+            }
+        }
+        self.end_hold();
+    }
+
+    /// The hold that is on, if any.
+    #[must_use]
+    pub fn hold(&self) -> Option<&MassHold> {
+        self.hold.as_ref()
+    }
+
+    /// How many registrations are held.
+    #[must_use]
+    pub fn registrations_held(&self) -> usize {
+        self.losses.values().filter(|loss| loss.state == State::Held).map(|loss| loss.registrations).sum()
+    }
+
+    /// Whether the loss of this many registrations of a Service is held. `standing` counts all registrations of ours that stand.
+    #[must_use]
+    pub fn holds(&self, key: &ObjectKey, registrations: usize, standing: usize, now: UnixMillis) -> Option<MassHold> {
+        let mine = self.losses.get(key);
+        match mine.map(|loss| loss.state) {
+            Some(State::Held) => return self.hold.clone(),
+            Some(State::Released) => return None,
+            Some(State::Pending | State::Done) | None => {}
+        }
+        let recent = |loss: &&Loss| now.since(loss.since) <= WINDOW && loss.state != State::Released;
+        let others: Vec<&Loss> =
+            self.losses.iter().filter(|(at, _)| *at != key).map(|(_, loss)| loss).filter(recent).collect();
+        let lost = registrations + others.iter().map(|loss| loss.registrations).sum::<usize>();
+        let gone: usize = others.iter().filter(|loss| loss.state == State::Done).map(|loss| loss.registrations).sum();
+        let mass = others.len() + 1 >= MASS_SERVICES
+            && lost >= MASS_REGISTRATIONS
+            && lost * 100 >= MASS_PERCENT * (standing + gone);
+        let first = others.iter().map(|loss| loss.since).chain(mine.map(|loss| loss.since)).min().unwrap_or(now);
+        mass.then(|| self.hold.clone().unwrap_or_else(|| MassHold { id: HoldId::of_all(first), since: first }))
+    }
+
+    fn forget_old(&mut self, now: UnixMillis) {
+        self.losses.retain(|_, loss| loss.state != State::Done || now.since(loss.since) <= WINDOW);
+    }
+
+    fn end_hold(&mut self) {
+        if !self.losses.values().any(|loss| loss.state == State::Held) {
+            self.hold = None;
+        }
+    }
+}

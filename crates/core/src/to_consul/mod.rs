@@ -1,0 +1,305 @@
+//! Kubernetes → Consul: from a Service and what stands for it in Consul to the changes that make the two agree.
+//!
+//! [`plan`] reads as the contract's §4 does. What is asked for: [`sources`] (with [`endpoints`] and [`node_port`]) finds the
+//! addresses, [`readiness`] judges them, [`claims`] says whose a name is. What stands: [`nodes`]. Between them [`ids`] keeps names
+//! stable, [`change`] says what to write, and [`removal`] what may go, why, and what is held ([`ledger`]).
+
+pub mod candidate;
+pub mod change;
+pub mod claims;
+pub mod cluster;
+pub mod endpoints;
+pub mod ids;
+pub mod ledger;
+pub mod node_port;
+pub mod nodes;
+pub mod original;
+pub mod readiness;
+mod register;
+pub mod removal;
+pub mod sources;
+mod text;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+use crate as krate;
+
+use crate::consul::{CheckStatus, Instance};
+use crate::evidence::{Evidence, UserIntent};
+use crate::intent::Intent;
+use crate::intent::to_consul::ToConsul;
+use crate::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
+use crate::problem::Problem;
+use crate::settings::{Direction, Settings};
+use crate::time::UnixMillis;
+
+use candidate::LeftOut;
+use claims::Claims;
+use ledger::{Ledger, MassHold};
+use nodes::{Marks, OurNodes, Standing};
+use original::{EmptyNode, Original};
+use register::Draft;
+use removal::Why;
+
+pub use change::{Before, RegistrationChange};
+
+/// Everything that the plan for one Service depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The Service, by name.
+    pub key: &'a ObjectKey,
+    /// How it stands in Kubernetes.
+    pub seen: Seen<'a>,
+    /// Its slices, whoever manages them.
+    pub slices: &'a [&'a KubeSlice],
+    /// All nodes of the cluster; needed only for `node_port`.
+    pub cluster_nodes: &'a [&'a KubeNode],
+    /// Our nodes in Consul, as last read.
+    pub nodes: &'a OurNodes,
+    /// What all Services claim.
+    pub claims: &'a Claims,
+    /// Instances of the same Consul name, as far as they were read: another installation may have registered the same Service.
+    pub elsewhere: &'a [Instance],
+    /// What the Python original left behind for it.
+    pub original: Original<'a>,
+    /// What went lately, over all Services.
+    pub ledger: &'a Ledger,
+    /// Flags.
+    pub settings: &'a Settings,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// How a Service stands in Kubernetes.
+#[derive(Clone, Copy, Debug)]
+pub enum Seen<'a> {
+    /// It exists.
+    There {
+        /// As it is.
+        service: &'a KubeService,
+        /// What it asks for.
+        intent: &'a Intent,
+        /// What it last asked for in a way that could be understood; counts while it is frozen.
+        last_valid: Option<&'a ToConsul>,
+    },
+    /// A running watch saw it go.
+    Deleted,
+    /// It is not in a fresh list, which proves nothing yet.
+    Missing(Missing<'a>),
+}
+
+/// What is known about a Service that is missing from a list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Missing<'a> {
+    /// When reads by name answered 404.
+    pub reads: &'a [UnixMillis],
+    /// resourceVersion of the list; none where it is no number.
+    pub list_version: Option<u64>,
+    /// The mark on the Lease: a release set it to the resourceVersion of the list that it believed. To be dropped when a list is
+    /// not below [`OurNodes::highest_version`].
+    pub mark: Option<u64>,
+}
+
+/// What is to be done for one Service, and what is to be told about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RegistrationPlan {
+    /// Changes in their order.
+    pub changes: Vec<RegistrationChange>,
+    /// The fate of each address and each registration.
+    pub decisions: Vec<Decision>,
+    /// Problems and warnings of this Service, beside those of its annotations; sorted.
+    pub problems: Vec<Problem>,
+    /// What is held, if anything.
+    pub held: Option<Held>,
+    /// What must be read before more can be decided.
+    pub needs: Vec<Need>,
+    /// When to plan again though nothing changed.
+    pub look_again: Option<UnixMillis>,
+    /// How many registrations want to go by absence or by a lost label: to be told to [`Ledger::note`], also when 0.
+    pub loss: usize,
+    /// A node of our name is somebody else's, so that nothing at all is written; one Event on the Lease.
+    pub blocked: Option<Problem>,
+    /// A node of the Python original that is empty for good, and may be deregistered.
+    pub empty_original: Option<EmptyNode>,
+}
+
+impl RegistrationPlan {
+    /// Whether nothing is to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.empty_original.is_none()
+    }
+}
+
+/// What became of one address or registration, and by which rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The address, or `ID@NODE`.
+    pub what: String,
+    /// Its fate.
+    pub fate: Fate,
+}
+
+/// What became of an address or registration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Registered, with its check.
+    Registered {
+        /// State of the check.
+        status: CheckStatus,
+        /// Why it is so.
+        output: String,
+    },
+    /// Not registered.
+    LeftOut(LeftOut),
+    /// Not registered: its ID is somebody else's.
+    Taken,
+    /// Stays though nothing asks for it, or nothing can be understood.
+    Stays(Stays),
+    /// Goes.
+    Goes(Evidence),
+    /// Would go, and is held.
+    Held(String),
+}
+
+/// Why a registration stays as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// `consul8s/suspend`.
+    Suspended,
+    /// The Service can't be understood.
+    Frozen,
+    /// `consul8s/service.on_delete: keep`.
+    OnDelete,
+    /// The Service has a selector and no slices at all, which proves nothing.
+    NoSlices,
+    /// Its Service is missing, which must be confirmed first.
+    Unconfirmed,
+    /// Another installation has registered the Service too.
+    Elsewhere,
+}
+
+/// What is held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The hold.
+    pub hold: MassHold,
+    /// Which registrations, as `ID@NODE`.
+    pub registrations: Vec<String>,
+    /// Why.
+    pub why: HeldBecause,
+}
+
+/// Why something is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldBecause {
+    /// Too much went at once.
+    Mass,
+    /// The list it is missing from is older than what was registered from: a restored API server.
+    OldList,
+}
+
+/// What must be read before more can be decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A GET of the Service by name, not before `at`.
+    ReadService {
+        /// Which.
+        key: ObjectKey,
+        /// When.
+        at: UnixMillis,
+    },
+    /// A consistent read of the node that the Python original made for the Service, not before `at`.
+    ReadOriginal {
+        /// Name of the node.
+        node: String,
+        /// When.
+        at: UnixMillis,
+    },
+}
+
+/// What should change in Consul for one Service. A converged world gives the empty plan.
+#[must_use]
+pub fn plan(input: &Input<'_>) -> RegistrationPlan {
+    let marks = Marks { identity: &input.settings.identity, take_over: input.settings.take_over };
+    let standing = input.nodes.standing(input.key, &marks);
+    let asked = asked(input);
+    if standing.is_empty() && !matches!(asked, Asked::Register { .. } | Asked::Removed { .. }) {
+        return RegistrationPlan::default();
+    }
+    if let Some(node) = input.nodes.foreign(marks.identity).filter(|_| !marks.take_over) {
+        return RegistrationPlan {
+            blocked: Some(nodes::conflict(node, marks.identity)),
+            ..RegistrationPlan::default()
+        };
+    }
+    let mut draft = Draft::new(input, marks, standing);
+    draft.take_over_nodes();
+    match asked {
+        Asked::Register { service, wish } => {
+            draft.register(service, wish);
+            original::taken_over(&mut draft, service, wish);
+        }
+        Asked::Removed { service, wish } => {
+            let intent = UserIntent::RemoveRegistration;
+            removal::all(&mut draft, Why::Intent(intent));
+            original::removed(&mut draft, service, wish, Evidence::Intent(intent));
+        }
+        Asked::OnlyChecks(service) => draft.only_checks(service),
+        Asked::Nothing(why) => removal::all(&mut draft, why),
+        Asked::Leave => draft.stay(Stays::Suspended),
+    }
+    draft.finish()
+}
+
+enum Asked<'a> {
+    /// Register it so.
+    Register { service: &'a KubeService, wish: &'a ToConsul },
+    /// `remove_registration`
+    Removed { service: &'a KubeService, wish: &'a ToConsul },
+    /// What stands stays, and its checks follow.
+    OnlyChecks(&'a KubeService),
+    /// Nothing should stand.
+    Nothing(Why<'a>),
+    /// Nothing is to be done.
+    Leave,
+}
+
+fn asked<'a>(input: &Input<'a>) -> Asked<'a> {
+    let covered = input.settings.scope.covers(&input.key.namespace);
+    let (service, intent, last_valid) = match input.seen {
+        Seen::Deleted => return Asked::Nothing(Why::Intent(UserIntent::ServiceDeleted)),
+        Seen::Missing(_) if !covered => return Asked::Nothing(Why::Intent(UserIntent::OutOfScope)),
+        Seen::Missing(missing) => return Asked::Nothing(Why::Missing(missing)),
+        Seen::There { service, .. } if service.deleting => {
+            return Asked::Nothing(Why::Intent(UserIntent::ServiceDeleted));
+        }
+        Seen::There { service, intent, last_valid } => (service, intent, last_valid),
+    };
+    let wish = match intent {
+        Intent::None(why) => return Asked::Nothing(Why::Intent(*why)),
+        Intent::Suspended(_) => return Asked::Leave,
+        // What we fill ourselves never goes back (S7), whether or not its annotations can be read.
+        Intent::ToKube(_) | Intent::Yield | Intent::Frozen(Some(Direction::ToKube)) => {
+            return Asked::Nothing(Why::Intent(UserIntent::OtherDirection));
+        }
+        Intent::Frozen(Some(Direction::ToConsul) | None) => match last_valid {
+            Some(wish) => wish,
+            None => return Asked::OnlyChecks(service),
+        },
+        Intent::ToConsul(wish) => wish,
+    };
+    match wish.remove_registration {
+        true => Asked::Removed { service, wish },
+        false => Asked::Register { service, wish },
+    }
+}
+
+/// How a registration is called in decisions.
+fn called(standing: &Standing<'_>) -> String {
+    standing.to_string()
+}

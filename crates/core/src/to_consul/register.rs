@@ -1,0 +1,340 @@
+//! The plan while it is being made, and the part of it that registers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::consul::{Registration, ServiceId};
+use crate::evidence::{Evidence, Successor};
+use crate::intent::to_consul::{OnDelete, ToConsul};
+use crate::kube::{KubeService, ObjectKey};
+use crate::names;
+use crate::problem::{Problem, Reason, clean};
+
+use super::candidate::{Candidate, Subject};
+use super::change::{Before, RegistrationChange, same_check, same_service};
+use super::cluster::Cluster;
+use super::nodes::{Marks, Standing, key_of, record};
+use super::readiness::Readiness;
+use super::{Decision, Fate, Input, RegistrationPlan, Stays, called, ids, sources};
+
+/// How long to wait for another Service's registration to go before its ID is taken.
+const WAIT_FOR_ID: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A plan in the making.
+#[derive(Debug)]
+pub(super) struct Draft<'a> {
+    pub(super) input: &'a Input<'a>,
+    pub(super) marks: Marks<'a>,
+    /// What stands for the Service, in the order of nodes and IDs.
+    pub(super) standing: Vec<Standing<'a>>,
+    pub(super) plan: RegistrationPlan,
+    /// New registrations for each node.
+    coming: BTreeMap<u32, usize>,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(input: &'a Input<'a>, marks: Marks<'a>, standing: Vec<Standing<'a>>) -> Draft<'a> {
+        Draft { input, marks, standing, plan: RegistrationPlan::default(), coming: BTreeMap::new() }
+    }
+
+    pub(super) fn decide(&mut self, what: String, fate: Fate) {
+        self.plan.decisions.push(Decision { what, fate });
+    }
+
+    pub(super) fn finish(mut self) -> RegistrationPlan {
+        self.plan.problems.sort();
+        self.plan.problems.dedup();
+        self.plan
+    }
+
+    /// `--take-over`: nodes of our name get our identity.
+    pub(super) fn take_over_nodes(&mut self) {
+        let identity = self.marks.identity;
+        for view in self.input.nodes.views().filter(|view| !identity.owns_node(&view.node)) {
+            let mut after = view.node.clone();
+            after.meta.extend(identity.node_meta());
+            self.plan.changes.push(RegistrationChange::SetNode { after, before: Some(view.node.clone()) });
+        }
+    }
+
+    /// Everything that stands stays as it is.
+    pub(super) fn stay(&mut self, why: Stays) {
+        for standing in self.standing.clone() {
+            self.decide(called(&standing), Fate::Stays(why));
+        }
+    }
+
+    /// Everything that stands stays, and its checks follow.
+    pub(super) fn only_checks(&mut self, service: &KubeService) {
+        let cluster = Cluster::new(service, self.input.slices, self.input.cluster_nodes);
+        let readiness = Readiness::new(&service.key, &cluster);
+        for standing in self.standing.clone() {
+            self.decide(called(&standing), Fate::Stays(Stays::Frozen));
+            self.follow(&standing, &readiness);
+        }
+    }
+
+    /// Makes what stands for the Service what it asks for.
+    pub(super) fn register(&mut self, service: &KubeService, wish: &ToConsul) {
+        if let Some(problem) = self.input.claims.refusal(&service.key) {
+            self.plan.problems.push(problem);
+            let yielded = super::removal::Why::Intent(crate::evidence::UserIntent::Yielded);
+            return super::removal::all(self, yielded);
+        }
+        if let Some(problem) = self.registered_elsewhere(service) {
+            self.plan.problems.push(problem);
+            return self.stay(Stays::Elsewhere);
+        }
+        let cluster = Cluster::new(service, self.input.slices, self.input.cluster_nodes);
+        let readiness = Readiness::new(&service.key, &cluster);
+        let found = sources::find(service, wish, &cluster);
+        self.plan.problems.extend(found.problems);
+        for (what, why) in found.left_out {
+            self.decide(clean(&what, 300), Fate::LeftOut(why));
+        }
+        let subjects: Vec<(Subject, &str)> = self
+            .standing
+            .iter()
+            .map(|standing| (Subject::of(standing.service), standing.service.id.as_str()))
+            .collect();
+        let given = ids::assign(&wish.id, &subjects, &found.wanted);
+        let mut stands_at: BTreeMap<Subject, (u32, ServiceId)> = BTreeMap::new();
+        for (candidate, id) in found.wanted.iter().zip(given) {
+            let verdict = readiness.judge(&candidate.subject, candidate.target.as_ref().map(|(_, name)| name.as_str()));
+            let wanted = registration(service, wish, candidate, id, verdict, &self.marks);
+            if let Some(at) = self.register_one(wanted) {
+                stands_at.insert(candidate.subject.clone(), at);
+            }
+        }
+        self.remove_rest(&stands_at, found.gone_because, &readiness);
+    }
+
+    /// Registers or corrects one; gives where it stands, unless its ID is somebody else's.
+    fn register_one(&mut self, mut wanted: Registration) -> Option<(u32, ServiceId)> {
+        let (ordinal, before) = match self.spot(&wanted.id) {
+            Ok(spot) => spot,
+            Err(problem) => {
+                self.decide(clean(wanted.id.as_str(), 300), Fate::Taken);
+                self.plan.problems.push(problem);
+                return None;
+            }
+        };
+        wanted.node = self.input.nodes.name(ordinal);
+        if before.service.is_none() {
+            self.ensure_node(ordinal);
+            *self.coming.entry(ordinal).or_default() += 1;
+        }
+        let what = format!("{}@{}", clean(wanted.id.as_str(), 300), wanted.node);
+        self.decide(what, Fate::Registered { status: wanted.status, output: wanted.output.clone() });
+        let at = (ordinal, wanted.id.clone());
+        self.write(wanted, before);
+        Some(at)
+    }
+
+    /// Where an ID stands, or is to stand, with what is there.
+    fn spot(&mut self, id: &ServiceId) -> Result<(u32, Before), Problem> {
+        let nodes = self.input.nodes;
+        let mine = self.standing.iter().copied().find(|standing| standing.service.id == id.as_str());
+        match mine.or_else(|| nodes.find(id.as_str())) {
+            Some(standing) => {
+                if mine.is_none() {
+                    self.may_take(&standing)?;
+                }
+                let before = Before { service: Some(standing.service.clone()), check: standing.check.cloned() };
+                Ok((standing.ordinal, before))
+            }
+            None => {
+                let ordinal = nodes.place(&self.coming);
+                let view = nodes.get(&nodes.name(ordinal));
+                Ok((
+                    ordinal,
+                    Before { service: None, check: view.and_then(|view| view.checks.get(&id.check_id())).cloned() },
+                ))
+            }
+        }
+    }
+
+    /// Whether an ID that doesn't stand for this Service may be made its own.
+    fn may_take(&mut self, standing: &Standing<'_>) -> Result<(), Problem> {
+        let conflict = |whose: &str, way: &str| {
+            let message = format!("the ID of {standing} {whose}; {way}");
+            Err(Problem::new(Reason::OwnershipConflict, message))
+        };
+        let other_id = format!("give another one in {}", names::SERVICE_ID);
+        if !self.marks.ours(standing.service) {
+            return conflict("was registered by somebody else and stays theirs", &other_id);
+        }
+        match key_of(standing.service) {
+            // Ours by its owner, with the rest of its marks gone: somebody edited it.
+            None => Ok(()),
+            Some(other) if self.input.claims.get(&other).is_none() => {
+                self.plan.look_again = Some(self.input.now.after(WAIT_FOR_ID));
+                conflict(&format!("still stands for {other}"), "it is taken as soon as that is removed")
+            }
+            Some(other) if self.input.claims.older(&other, self.input.key) => {
+                conflict(&format!("is that of the older Service {other}"), &other_id)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn ensure_node(&mut self, ordinal: u32) {
+        if !self.input.nodes.exists(ordinal) && !self.coming.contains_key(&ordinal) {
+            let after = record(self.input.nodes.name(ordinal), self.marks.identity);
+            self.plan.changes.push(RegistrationChange::SetNode { after, before: None });
+        }
+    }
+
+    /// Only what differs is written. `consul8s-rv` stays as it stands where nothing else does.
+    fn write(&mut self, wanted: Registration, before: Before) {
+        let same = before.service.as_ref().is_some_and(|service| same_service(service, &wanted));
+        if !same {
+            self.plan.changes.push(RegistrationChange::Register { after: Box::new(wanted), before });
+        } else if !same_check(before.check.as_ref(), &wanted) {
+            let stored = before.service.as_ref().map(|service| service.meta.clone()).unwrap_or_default();
+            let after = Box::new(Registration { meta: stored, ..wanted });
+            self.plan.changes.push(RegistrationChange::SetCheck { after, before });
+        }
+    }
+
+    /// What stands beyond what is asked for: it goes after everything else has been registered.
+    fn remove_rest(
+        &mut self,
+        stands_at: &BTreeMap<Subject, (u32, ServiceId)>,
+        gone_because: Option<crate::evidence::UserIntent>,
+        readiness: &Readiness<'_>,
+    ) {
+        let used: BTreeSet<(u32, &str)> = stands_at.values().map(|(ordinal, id)| (*ordinal, id.as_str())).collect();
+        for standing in self.standing.clone() {
+            if used.contains(&(standing.ordinal, standing.service.id.as_str())) {
+                continue;
+            }
+            let same_id = stands_at.values().find(|(_, id)| id.as_str() == standing.service.id);
+            match stands_at.get(&Subject::of(standing.service)).or(same_id) {
+                Some((ordinal, id)) => {
+                    let successor = Successor::registration(&self.input.nodes.name(*ordinal), id);
+                    self.deregister(&standing, Evidence::Moved(successor));
+                }
+                None => match gone_because {
+                    Some(intent) => self.deregister(&standing, Evidence::Intent(intent)),
+                    None => {
+                        self.decide(called(&standing), Fate::Stays(Stays::NoSlices));
+                        self.follow(&standing, readiness);
+                    }
+                },
+            }
+        }
+    }
+
+    pub(super) fn deregister(&mut self, standing: &Standing<'_>, evidence: Evidence) {
+        let Some(id) = ServiceId::new(standing.service.id.clone()) else { return };
+        self.decide(called(standing), Fate::Goes(evidence.clone()));
+        self.plan.changes.push(RegistrationChange::Deregister {
+            node: standing.node.to_owned(),
+            id,
+            name: standing.service.name.clone(),
+            index: standing.service.modify_index,
+            evidence,
+        });
+    }
+
+    /// The check of a registration that otherwise stays as it is.
+    fn follow(&mut self, standing: &Standing<'_>, readiness: &Readiness<'_>) {
+        let service = standing.service;
+        let pod = service
+            .meta
+            .get(names::META_K8S_REF_NAME)
+            .filter(|name| service.meta.get(names::META_SERVICE) != Some(*name));
+        let verdict = readiness.judge(&Subject::of(service), pod.map(String::as_str));
+        let Some(after) = as_it_stands(standing, verdict) else { return };
+        if !same_check(standing.check, &after) {
+            let before = Before { service: Some(service.clone()), check: standing.check.cloned() };
+            self.plan.changes.push(RegistrationChange::SetCheck { after: Box::new(after), before });
+        }
+    }
+
+    /// Two installations of one cluster would register the Service twice.
+    fn registered_elsewhere(&self, service: &KubeService) -> Option<Problem> {
+        let same_uid = |meta: &BTreeMap<String, String>| meta.get(names::META_UID) == Some(&service.uid);
+        let other_owner = |meta: &BTreeMap<String, String>| {
+            meta.get(names::META_OWNER).is_some_and(|owner| *owner != self.marks.identity.owner)
+        };
+        let other = self.input.elsewhere.iter().find(|at| same_uid(&at.meta) && other_owner(&at.meta))?;
+        let owner = other.meta.get(names::META_OWNER).map_or("", String::as_str);
+        let message = format!(
+            "another installation in this cluster (owner {}) has registered this Service as {}; let only one have the namespace {} in its scope",
+            clean(owner, 80),
+            clean(&other.reference().to_string(), 300),
+            service.key.namespace
+        );
+        Some(Problem::new(Reason::OwnershipConflict, message))
+    }
+}
+
+/// A registration with everything that the contract asks for; its node is chosen later.
+fn registration(
+    service: &KubeService,
+    wish: &ToConsul,
+    candidate: &Candidate,
+    id: ServiceId,
+    (status, output): super::readiness::Verdict,
+    marks: &Marks<'_>,
+) -> Registration {
+    Registration {
+        node: String::new(),
+        id,
+        name: wish.name.clone(),
+        address: candidate.address.clone(),
+        port: candidate.port,
+        tags: wish.tags.clone(),
+        meta: meta(service, wish, candidate, marks),
+        weight: wish.weight,
+        status,
+        output,
+    }
+}
+
+fn meta(service: &KubeService, wish: &ToConsul, candidate: &Candidate, marks: &Marks<'_>) -> BTreeMap<String, String> {
+    let ObjectKey { namespace, name } = &service.key;
+    let endpoint = matches!(candidate.subject, Subject::Endpoint { .. });
+    let (kind, of) = candidate.target.as_ref().map_or(("Service", name), |(kind, name)| (kind.as_str(), name));
+    let mut meta = wish.meta.clone();
+    let mut set = |key: &str, value: &str| meta.insert(key.to_owned(), value.to_owned());
+    set(names::META_EXTERNAL_SOURCE, "kubernetes");
+    set(names::META_K8S_NS, namespace);
+    set(names::META_K8S_REF_KIND, kind);
+    set(names::META_K8S_REF_NAME, of);
+    set(names::META_OWNER, &marks.identity.owner);
+    set(names::META_CLUSTER, &marks.identity.cluster);
+    set(names::META_UID, &service.uid);
+    set(names::META_RV, &service.resource_version);
+    if endpoint {
+        set(names::META_SERVICE, name);
+    }
+    if let Some(node) = &candidate.node {
+        set(names::META_K8S_NODE, node);
+    }
+    if let Some(zone) = &candidate.zone {
+        set(names::META_K8S_ZONE, zone);
+    }
+    if wish.on_delete == OnDelete::Keep {
+        set(names::META_ON_DELETE, "keep");
+    }
+    meta
+}
+
+/// What stands, with another check; none where somebody has made of it what can't be written back.
+fn as_it_stands(standing: &Standing<'_>, (status, output): super::readiness::Verdict) -> Option<Registration> {
+    let service = standing.service;
+    Some(Registration {
+        node: standing.node.to_owned(),
+        id: ServiceId::new(service.id.clone())?,
+        name: service.name.clone(),
+        address: service.address.clone(),
+        port: u16::try_from(service.port).ok()?,
+        tags: service.tags.clone(),
+        meta: service.meta.clone(),
+        weight: u16::try_from(service.weight).ok()?,
+        status,
+        output,
+    })
+}

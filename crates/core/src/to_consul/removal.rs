@@ -1,0 +1,133 @@
+//! When a registration may go (contract §4 "Removal").
+//!
+//! An object that exists and no longer asks is evidence, and so is what a running watch saw. What is only missing from a fresh list
+//! is asked for by name, twice. And whatever vanishes or loses its label together with much else is held.
+
+use std::time::Duration;
+
+use crate::evidence::{AbsenceProof, Evidence, UserIntent};
+use crate::guard::HoldId;
+use crate::names;
+use crate::problem::{Problem, Reason};
+use crate::time::UnixMillis;
+
+use super::ledger::MassHold;
+use super::nodes::Standing;
+use super::register::Draft;
+use super::{Fate, Held, HeldBecause, Missing, Need, Seen, Stays, called};
+
+/// Least time between the two reads that confirm an absence.
+const LEAST_APART: Duration = Duration::from_secs(2);
+/// Most time between them.
+const MOST_APART: Duration = Duration::from_secs(4);
+
+/// Why nothing should stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why<'a> {
+    /// Somebody asked for it.
+    Intent(UserIntent),
+    /// The Service is missing from a list.
+    Missing(Missing<'a>),
+}
+
+/// Everything that stands for the Service goes, as far as it may.
+pub(super) fn all(draft: &mut Draft<'_>, why: Why<'_>) {
+    let deleted = matches!(why, Why::Missing(_) | Why::Intent(UserIntent::ServiceDeleted));
+    let (stays, goes): (Vec<_>, Vec<_>) =
+        draft.standing.clone().into_iter().partition(|standing| deleted && kept(standing));
+    for standing in &stays {
+        draft.decide(called(standing), Fate::Stays(Stays::OnDelete));
+    }
+    if goes.is_empty() {
+        return;
+    }
+    let by_accident = matches!(why, Why::Missing(_) | Why::Intent(UserIntent::Unlabelled));
+    if by_accident {
+        draft.plan.loss = goes.len();
+    }
+    let evidence = match why {
+        Why::Intent(intent) => Evidence::Intent(intent),
+        Why::Missing(missing) => match confirmed(missing.reads) {
+            Some(proof) => Evidence::ConfirmedAbsent(proof),
+            None => return ask(draft, missing, &goes),
+        },
+    };
+    if let Some(held) = by_accident.then(|| hold(draft, why, &goes)).flatten() {
+        return keep(draft, held, &goes);
+    }
+    for standing in &goes {
+        draft.deregister(standing, evidence.clone());
+    }
+}
+
+fn kept(standing: &Standing<'_>) -> bool {
+    standing.service.meta.get(names::META_ON_DELETE).is_some_and(|word| word == "keep")
+}
+
+/// Two answers of 404 at the right distance.
+fn confirmed(reads: &[UnixMillis]) -> Option<AbsenceProof> {
+    let pairs =
+        reads.iter().enumerate().flat_map(|(i, first)| reads[i + 1..].iter().map(move |second| (first, second)));
+    pairs.filter_map(|(first, second)| AbsenceProof::twice(*first, *second, LEAST_APART, MOST_APART)).next()
+}
+
+/// Asks for the next read: at once, or when the last is old enough.
+fn ask(draft: &mut Draft<'_>, missing: Missing<'_>, goes: &[Standing<'_>]) {
+    let now = draft.input.now;
+    let at = missing.reads.iter().max().map_or(now, |last| last.after(LEAST_APART).max(now));
+    draft.plan.needs.push(Need::ReadService { key: draft.input.key.clone(), at });
+    draft.plan.look_again = Some(at);
+    for standing in goes {
+        draft.decide(called(standing), Fate::Stays(Stays::Unconfirmed));
+    }
+}
+
+fn hold(draft: &Draft<'_>, why: Why<'_>, goes: &[Standing<'_>]) -> Option<Held> {
+    let input = draft.input;
+    let old_list = match why {
+        Why::Missing(missing) => old_list(draft, missing),
+        Why::Intent(_) => None,
+    };
+    let mass = || {
+        let standing = input.nodes.count(&draft.marks);
+        input.ledger.holds(input.key, goes.len(), standing, input.now).map(|hold| (hold, HeldBecause::Mass))
+    };
+    let (hold, why) = old_list.map(|hold| (hold, HeldBecause::OldList)).or_else(mass)?;
+    // On a Service the id releases its part.
+    let released = match input.seen {
+        Seen::There { service, .. } => {
+            service.annotations.get(names::ALLOW_REMOVAL).is_some_and(|id| id.trim() == hold.id.as_str())
+        }
+        Seen::Deleted | Seen::Missing(_) => false,
+    };
+    (!released).then(|| Held { hold, registrations: goes.iter().map(called).collect(), why })
+}
+
+/// A list older than what was registered from it comes from an API server that was restored.
+fn old_list(draft: &Draft<'_>, missing: Missing<'_>) -> Option<MassHold> {
+    let list = missing.list_version?;
+    let known = missing.mark.or_else(|| draft.input.nodes.highest_version(&draft.marks))?;
+    // The list is what a release is about, so it gives the id its number.
+    (list < known).then(|| MassHold { id: HoldId::of_all(UnixMillis(list)), since: draft.input.now })
+}
+
+fn keep(draft: &mut Draft<'_>, held: Held, goes: &[Standing<'_>]) {
+    let count = goes.len();
+    let plural = if count == 1 { "" } else { "s" };
+    let because = match held.why {
+        HeldBecause::Mass => "too many registrations went within a minute",
+        HeldBecause::OldList => {
+            "the list they are missing from is older than what they were registered from, as after a restore"
+        }
+    };
+    let id = held.hold.id.clone();
+    let message = format!(
+        "holding {count} registration{plural} ({id}): {because}; they stay until they are asked for again or released with: consul8s \
+         release {id}"
+    );
+    draft.plan.problems.push(Problem::new(Reason::RemovalHeld, message));
+    for standing in goes {
+        draft.decide(called(standing), Fate::Held(id.to_string()));
+    }
+    draft.plan.held = Some(held);
+}

@@ -1,0 +1,228 @@
+//! Whose a name, an ID and a node is.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn a_name_is_for_one_namespace_and_the_older_keeps_it() {
+    check(
+        &["service shop/web created=2 port=http:80 @address=10.0.0.1
+             service blog/web created=1 port=http:80 @address=10.0.0.2"],
+        &expect![[r#"
+            blog/web:
+            create node consul8s-me
+            register blog.web@consul8s-me as web at 10.0.0.2:80, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
+            · blog.web@consul8s-me: registered, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
+            shop/web:
+            SharedName: the Consul name "web" is that of the older Service blog/web; to share it, both must say so in consul8s/service.name, or give another name there
+        "#]],
+    );
+}
+
+#[test]
+fn unless_both_say_so() {
+    check(
+        &["service shop/web created=2 port=http:80 @address=10.0.0.1 @name=web
+             service blog/web created=1 port=http:80 @address=10.0.0.2 @name=web"],
+        &expect![[r#"
+            blog/web:
+            create node consul8s-me
+            register blog.web@consul8s-me as web at 10.0.0.2:80, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
+            · blog.web@consul8s-me: registered, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
+            shop/web:
+            create node consul8s-me
+            register shop.web@consul8s-me as web at 10.0.0.1:80, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}
+
+#[test]
+fn one_alone_can_not_say_so() {
+    check(
+        &["service shop/web created=2 port=http:80 @address=10.0.0.1 @name=web
+             service blog/web created=1 port=http:80 @address=10.0.0.2"],
+        &expect![[r#"
+            blog/web:
+            create node consul8s-me
+            register blog.web@consul8s-me as web at 10.0.0.2:80, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
+            · blog.web@consul8s-me: registered, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
+            shop/web:
+            SharedName: the Consul name "web" is that of the older Service blog/web; to share it, both must say so in consul8s/service.name, or give another name there
+        "#]],
+    );
+}
+
+#[test]
+fn in_one_namespace_a_name_may_be_shared() {
+    check(
+        &["service shop/web created=2 port=http:80 @address=10.0.0.1
+             service shop/web2 created=1 port=http:80 @address=10.0.0.2 @name=web"],
+        &expect![[r#"
+            shop/web:
+            create node consul8s-me
+            register shop.web@consul8s-me as web at 10.0.0.1:80, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            shop/web2:
+            create node consul8s-me
+            register shop.web2@consul8s-me as web at 10.0.0.2:80, passing: shop/web2 has neither selector nor EndpointSlices: nothing to judge by
+            · shop.web2@consul8s-me: registered, passing: shop/web2 has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}
+
+#[test]
+fn of_two_services_with_one_id_the_older_has_it() {
+    check(
+        &["service shop/a created=2 port=http:80 @address=10.0.0.1 @id=x
+             service shop/b created=1 port=http:80 @address=10.0.0.2 @id=x"],
+        &expect![[r#"
+            shop/a:
+            OwnershipConflict: the ID "x" is that of the older Service shop/b; give another one in consul8s/service.id
+            shop/b:
+            create node consul8s-me
+            register x@consul8s-me as b at 10.0.0.2:80, passing: shop/b has neither selector nor EndpointSlices: nothing to judge by
+            · x@consul8s-me: registered, passing: shop/b has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}
+
+#[test]
+fn also_when_the_younger_was_first() {
+    check(
+        &[
+            "service shop/b created=2 port=http:80 @address=10.0.0.1 @id=x",
+            "service shop/a created=1 port=http:80 @address=10.0.0.2 @id=x",
+        ],
+        &expect![[r#"
+            shop/a:
+            change x@consul8s-me: name b → a; address 10.0.0.1:80 → 10.0.0.2:80; meta consul8s-uid uid-shop/b → uid-shop/a; meta external-k8s-ref-name b → a; passing: shop/a has neither selector nor EndpointSlices: nothing to judge by
+            · x@consul8s-me: registered, passing: shop/a has neither selector nor EndpointSlices: nothing to judge by
+            shop/b:
+            deregister x@consul8s-me, b: intent: an older Service has the name or the ID
+            OwnershipConflict: the ID "x" is that of the older Service shop/a; give another one in consul8s/service.id
+            · x@consul8s-me: goes: intent: an older Service has the name or the ID
+        "#]],
+    );
+}
+
+#[test]
+fn an_id_that_still_stands_for_a_lost_service_is_waited_for() {
+    check(
+        &[
+            "service shop/b port=http:80 @address=10.0.0.1 @id=x",
+            "missing shop/b
+             service shop/a port=http:80 @address=10.0.0.2 @id=x",
+        ],
+        &expect![[r#"
+            shop/a:
+            OwnershipConflict: the ID of x@consul8s-me still stands for shop/b; it is taken as soon as that is removed
+            · x: not registered: the ID is taken
+            shop/b:
+            need a read of Service shop/b at 1000000ms
+            · x@consul8s-me: stays: its Service is missing, to be confirmed
+        "#]],
+    );
+}
+
+#[test]
+fn an_id_of_somebody_else_on_our_node_stays_theirs() {
+    check(
+        &[
+            "service shop/other port=http:80 @address=10.0.0.9",
+            "service shop/web port=http:80 @address=10.0.0.1,10.0.0.2
+             consul consul8s-me shop.web=x,10.9.9.9,80,consul8s-owner:somebody",
+        ],
+        &expect![[r#"
+            · shop.other@consul8s-me: registered, passing: shop/other has neither selector nor EndpointSlices: nothing to judge by
+            shop/web:
+            register shop.web-b74ddad8@consul8s-me as web at 10.0.0.2:80, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            OwnershipConflict: the ID of shop.web@consul8s-me was registered by somebody else and stays theirs; give another one in consul8s/service.id
+            · shop.web: not registered: the ID is taken
+            · shop.web-b74ddad8@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}
+
+#[test]
+fn what_lost_our_mark_is_no_longer_ours() {
+    check(
+        &[
+            "service shop/web port=http:80 @address=10.0.0.1",
+            "consul consul8s-me shop.web=web,10.0.0.1,80,external-k8s-ns:shop",
+        ],
+        &expect![[r#"
+            OwnershipConflict: the ID of shop.web@consul8s-me was registered by somebody else and stays theirs; give another one in consul8s/service.id
+            · shop.web: not registered: the ID is taken
+        "#]],
+    );
+}
+
+#[test]
+fn what_only_kept_our_mark_is_mended() {
+    check(
+        &[
+            "service shop/web port=http:80 @address=10.0.0.1",
+            "consul consul8s-me shop.web=web,10.6.6.6,81,consul8s-owner:me",
+        ],
+        &expect![[r#"
+            change shop.web@consul8s-me: address 10.6.6.6:81 → 10.0.0.1:80; meta consul8s-cluster - → c1; meta consul8s-uid - → uid-shop/web; meta external-k8s-ns - → shop; meta external-k8s-ref-kind - → Service; meta external-k8s-ref-name - → web; meta external-source - → kubernetes; meta port-http - → 80
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}
+
+#[test]
+fn an_edited_registration_is_mended() {
+    check(
+        &[
+            "service shop/web port=http:80 @address=10.0.0.1",
+            "consul consul8s-me shop.web=web,10.6.6.6,80,consul8s-owner:me,external-k8s-ns:shop,external-k8s-ref-kind:Service,external-k8s-ref-name:web,extra:x",
+        ],
+        &expect![[r#"
+            change shop.web@consul8s-me: address 10.6.6.6:80 → 10.0.0.1:80; meta consul8s-cluster - → c1; meta consul8s-uid - → uid-shop/web; meta external-source - → kubernetes; meta extra x → -; meta port-http - → 80
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}
+
+#[test]
+fn a_node_of_somebody_else_blocks_everything() {
+    check(
+        &[
+            "flag owner me",
+            "service shop/web port=http:80 @address=10.0.0.1
+             service shop/x nolabel port=http:80
+             consul consul8s-me #consul8s-owner:me #consul8s-cluster-uid:c2 #consul8s-installation:default/consul8s at=127.0.0.1 shop.y=y,10.0.0.1,80,consul8s-owner:me,external-k8s-ns:shop,external-k8s-ref-name:y",
+        ],
+        &expect![[r#"
+            shop/web:
+            blocked, OwnershipConflict: Consul node consul8s-me belongs to owner me, cluster c2, installation default/consul8s; we are me, c1, default/consul8s: nothing is registered; choose another --consul-node-name or --owner-id, or make it ours with --take-over
+            shop/y:
+            blocked, OwnershipConflict: Consul node consul8s-me belongs to owner me, cluster c2, installation default/consul8s; we are me, c1, default/consul8s: nothing is registered; choose another --consul-node-name or --owner-id, or make it ours with --take-over
+        "#]],
+    );
+}
+
+#[test]
+fn until_it_is_taken_over() {
+    check(
+        &[
+            "flag owner me",
+            "service shop/web port=http:80 @address=10.0.0.1
+             flag take-over
+             consul consul8s-me #consul8s-owner:old #consul8s-cluster-uid:c2 #consul8s-installation:x/y at=127.0.0.1 shop.web=web,10.0.0.1,80,consul8s-owner:old,external-k8s-ns:shop,external-k8s-ref-name:web shop.y=y,10.0.0.1,80,consul8s-owner:old,external-k8s-ns:shop,external-k8s-ref-name:y",
+        ],
+        &expect![[r#"
+            shop/web:
+            take over node consul8s-me
+            change shop.web@consul8s-me: meta consul8s-cluster - → c1; meta consul8s-owner old → me; meta consul8s-uid - → uid-shop/web; meta external-k8s-ref-kind - → Service; meta external-source - → kubernetes; meta port-http - → 80; no check → passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            shop/y:
+            take over node consul8s-me
+            need a read of Service shop/y at 1000000ms
+            · shop.y@consul8s-me: stays: its Service is missing, to be confirmed
+        "#]],
+    );
+}

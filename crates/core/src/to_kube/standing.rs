@@ -1,0 +1,74 @@
+//! What stands on our slices now.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::consul::HealthQuery;
+use crate::guard::{self, Mark};
+use crate::kube::{Endpoint, KubeSlice};
+use crate::names;
+
+use super::Input;
+use super::belongs::{self, Belongs};
+use super::id::{EndpointId, Ports};
+
+/// What stands on our slices of a Service, terminating ones left out: what is on those is as good as gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Endpoints, each once.
+    pub endpoints: BTreeMap<EndpointId, Endpoint>,
+    /// Endpoints that no plan of ours could have made (a port or an address that we don't write).
+    pub garbage: usize,
+    /// Owner id of another installation that fills this Service too.
+    pub other_installation: Option<String>,
+    /// Other managers' slices with a ready endpoint.
+    pub foreign_ready: usize,
+    /// What our slices keep of holds that began earlier.
+    pub marks: BTreeMap<EndpointId, Mark>,
+    /// Whether they say that `consul8s/allow-removal: true` was used.
+    pub used: bool,
+    /// What was asked when they were written, as they say.
+    pub applied_query: Option<Arc<HealthQuery>>,
+}
+
+impl Standing {
+    /// Reads the slices.
+    #[must_use]
+    pub fn of(input: &Input<'_>) -> Standing {
+        let mut standing = Standing::default();
+        let mut slices: Vec<&KubeSlice> = input.slices.iter().copied().filter(|s| !s.deleting).collect();
+        slices.sort_by(|a, b| a.key.cmp(&b.key));
+        for slice in slices {
+            match belongs::of(slice, input.service, &input.settings.identity, input.abandoned) {
+                Belongs::Ours => standing.add(slice),
+                Belongs::OursOfAnother => {}
+                Belongs::OtherInstallation => {
+                    standing.other_installation = slice.annotations.get(names::SLICE_OWNER).cloned();
+                }
+                Belongs::Foreign => {
+                    standing.foreign_ready += usize::from(slice.endpoints.iter().any(|e| e.ready));
+                }
+            }
+        }
+        standing
+    }
+
+    fn add(&mut self, slice: &KubeSlice) {
+        let ports = Ports::standing(&slice.ports);
+        let kept = slice.annotations.get(names::SLICE_ABSENT_SINCE).map_or("", String::as_str);
+        let (marks, used) = guard::parse_marks(kept);
+        self.used |= used;
+        for endpoint in &slice.endpoints {
+            let id = ports.as_ref().and_then(|ports| EndpointId::standing(slice, endpoint, ports));
+            match id {
+                Some(id) => {
+                    if let Some(mark) = marks.get(&id.address) {
+                        self.marks.insert(id.clone(), mark.clone());
+                    }
+                    self.endpoints.entry(id).or_insert_with(|| endpoint.clone());
+                }
+                None => self.garbage += 1,
+            }
+        }
+    }
+}

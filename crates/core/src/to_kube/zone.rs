@@ -1,0 +1,40 @@
+//! Zones of endpoints, and the hints by which kube-proxy prefers near ones.
+
+use crate::consul::Instance;
+use crate::kube::{Endpoint, KubeService};
+
+/// Annotation by which a Service asked for zone-aware traffic before `trafficDistribution` existed.
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
+
+/// Zone of an instance: its locality, else its meta `zone`, else its node's. Only what can be written as a hint: the catalog may
+/// hold anything.
+#[must_use]
+pub(super) fn of(instance: &Instance) -> Option<String> {
+    let meta = instance.meta.get("zone").or_else(|| instance.node_meta.get("zone"));
+    instance.zone.as_ref().or(meta).filter(|zone| is_label_value(zone)).cloned()
+}
+
+/// Whether the Service wants traffic to stay near.
+#[must_use]
+pub(super) fn is_wanted(service: &KubeService) -> bool {
+    let distribution = matches!(service.traffic_distribution.as_deref(), Some("PreferClose" | "PreferSameZone"));
+    let topology = service.annotations.get(TOPOLOGY_MODE).is_some_and(|v| v.eq_ignore_ascii_case("auto"));
+    distribution || topology
+}
+
+/// Hints for all endpoints or for none: kube-proxy uses them only when every ready endpoint has one.
+pub(super) fn hint<'a>(endpoints: impl Iterator<Item = &'a mut Endpoint>) {
+    let endpoints: Vec<&mut Endpoint> = endpoints.collect();
+    if endpoints.iter().all(|e| e.zone.is_some()) {
+        for endpoint in endpoints {
+            endpoint.hint_zones = endpoint.zone.iter().cloned().collect();
+        }
+    }
+}
+
+fn is_label_value(text: &str) -> bool {
+    let edge = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let bytes = text.as_bytes();
+    text.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(|b| inner(*b))
+}
