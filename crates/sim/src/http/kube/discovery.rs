@@ -1,0 +1,89 @@
+//! What clients ask before they ask for anything: versions, health, groups and resources, in the plain form that all fall
+//! back to.
+
+use http::{Method, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::body::{Body, whole};
+use super::super::call::Call;
+use super::{JSON, TEXT};
+use crate::model::kube::Resource;
+
+/// The answer, when the path is one of these.
+pub(super) fn answer(call: &Call) -> Option<Response<Body>> {
+    if call.method != Method::GET {
+        return None;
+    }
+    let path = call.path.trim_end_matches('/');
+    let document = match path {
+        "/readyz" | "/livez" | "/healthz" => return Some(whole(StatusCode::OK, TEXT, "ok")),
+        "/version" => version(),
+        "/api" => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
+        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups()}),
+        "/api/v1" => resources(""),
+        _ => {
+            let (group, versioned) = match path.strip_prefix("/apis/")?.split_once('/') {
+                Some((group, "v1")) => (group, true),
+                None => (path.strip_prefix("/apis/")?, false),
+                Some(_) => return None,
+            };
+            let known = Resource::ALL.into_iter().any(|resource| resource.info().group == group);
+            match (known, versioned) {
+                (false, _) => return None,
+                (true, true) => resources(group),
+                (true, false) => with_type(group_entry(group)),
+            }
+        }
+    };
+    Some(whole(StatusCode::OK, JSON, document.to_string()))
+}
+
+fn version() -> Value {
+    json!({"major": "1", "minor": "37", "gitVersion": "v1.37.2", "gitCommit": "", "gitTreeState": "", "buildDate": "",
+           "goVersion": "", "compiler": "", "platform": "consul8s/sim"})
+}
+
+fn groups() -> Vec<Value> {
+    let named = Resource::ALL.into_iter().map(|resource| resource.info().group).filter(|group| !group.is_empty());
+    named.map(group_entry).collect()
+}
+
+fn group_entry(group: &str) -> Value {
+    let version = json!({"groupVersion": format!("{group}/v1"), "version": "v1"});
+    json!({"name": group, "versions": [version], "preferredVersion": version})
+}
+
+fn with_type(mut group: Value) -> Value {
+    group["kind"] = json!("APIGroup");
+    group["apiVersion"] = json!("v1");
+    group
+}
+
+fn resources(group: &str) -> Value {
+    let mut list = Vec::new();
+    for resource in Resource::ALL {
+        let info = resource.info();
+        if info.group != group {
+            continue;
+        }
+        let mut entry = json!({
+            "name": info.plural, "singularName": info.singular, "namespaced": info.namespaced, "kind": info.kind,
+            "verbs": ["create", "delete", "get", "list", "patch", "update", "watch"],
+        });
+        if !info.short.is_empty() {
+            entry["shortNames"] = json!([info.short]);
+        }
+        if resource == Resource::Services {
+            entry["categories"] = json!(["all"]);
+        }
+        list.push(entry);
+        if info.has_status {
+            list.push(json!({
+                "name": format!("{}/status", info.plural), "singularName": "", "namespaced": info.namespaced,
+                "kind": info.kind, "verbs": ["get", "patch", "update"],
+            }));
+        }
+    }
+    let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list})
+}

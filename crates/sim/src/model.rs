@@ -1,0 +1,4 @@
+//! Both worlds as values.
+
+pub mod consul;
+pub mod kube;

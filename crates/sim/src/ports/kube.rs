@@ -1,0 +1,244 @@
+//! [`KubeApi`] and [`KubeWriter`] on the embedded Kubernetes.
+
+use std::collections::BTreeMap;
+
+use consul8s_core::kube::{
+    AddressType, Endpoint, Family, Ingress, KubeService, KubeSlice, ObjectKey, OwnerRef, Protocol, ServicePort,
+    ServiceType, SlicePort, SliceSpec,
+};
+use consul8s_core::names;
+use consul8s_core::ports::{ApiError, KubeApi, KubeWriter};
+use serde_json::{Map, Value, json};
+
+use super::watch::WorldWatch;
+use super::{admit, kind_of};
+use crate::model::kube::{Failure, Part, Preconditions, Resource, text_at, time_of};
+use crate::world::KubeWorld;
+
+impl KubeApi for KubeWorld {
+    type Services = WorldWatch<KubeService>;
+    type Slices = WorldWatch<KubeSlice>;
+
+    fn watch_services(&self, namespace: Option<&str>) -> Self::Services {
+        WorldWatch::new(self, Resource::Services, namespace, service)
+    }
+
+    fn watch_slices(&self, namespace: Option<&str>) -> Self::Slices {
+        WorldWatch::new(self, Resource::EndpointSlices, namespace, slice)
+    }
+
+    async fn service(&self, key: &ObjectKey) -> Result<Option<KubeService>, ApiError> {
+        let reply = admit(self).await?;
+        let found = self.read(|cluster| cluster.get(Resource::Services, key));
+        reply.deliver(found.ok().map(|object| service(&object)))
+    }
+
+    async fn cluster_uid(&self) -> Result<String, ApiError> {
+        let reply = admit(self).await?;
+        let found = self.read(|cluster| cluster.get(Resource::Namespaces, &ObjectKey::new("", "kube-system")));
+        let namespace = found.map_err(refused)?;
+        reply.deliver(text_at(&namespace, "/metadata/uid").to_owned())
+    }
+}
+
+impl KubeWriter for KubeWorld {
+    async fn create_slice(&self, spec: &SliceSpec) -> Result<KubeSlice, ApiError> {
+        let reply = admit(self).await?;
+        let object = slice_object(spec);
+        let done = self.write(|cluster| cluster.create(Resource::EndpointSlices, &spec.key.namespace, object));
+        let stored = done.map_err(refused)?;
+        reply.deliver(slice(&stored))
+    }
+
+    async fn update_slice(&self, uid: &str, resource_version: &str, spec: &SliceSpec) -> Result<KubeSlice, ApiError> {
+        let reply = admit(self).await?;
+        let mut object = slice_object(spec);
+        object["metadata"]["uid"] = json!(uid);
+        object["metadata"]["resourceVersion"] = json!(resource_version);
+        let done = self.write(|cluster| cluster.replace(Resource::EndpointSlices, &spec.key, Part::Main, object));
+        let stored = done.map_err(refused)?;
+        reply.deliver(slice(&stored))
+    }
+
+    async fn delete_slice(&self, key: &ObjectKey, uid: &str, resource_version: &str) -> Result<(), ApiError> {
+        let reply = admit(self).await?;
+        let only = Preconditions { uid: Some(uid.to_owned()), resource_version: Some(resource_version.to_owned()) };
+        let done = self.write(|cluster| cluster.delete(Resource::EndpointSlices, key, &only));
+        match done {
+            Err(why) if why.code != 404 => Err(refused(why)),
+            Ok(_) | Err(_) => reply.deliver(()),
+        }
+    }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
+fn refused(why: Failure) -> ApiError {
+    ApiError::new(kind_of(why.code), why.message)
+}
+
+fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
+    let map = object.pointer(pointer).and_then(Value::as_object);
+    let pair = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap_or_default().to_owned());
+    map.into_iter().flatten().map(pair).collect()
+}
+
+fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+    object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn strings(object: &Value, pointer: &str) -> Vec<String> {
+    items(object, pointer).filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn optional(object: &Value, key: &str) -> Option<String> {
+    object[key].as_str().map(str::to_owned)
+}
+
+fn key_of(object: &Value) -> ObjectKey {
+    ObjectKey::new(text_at(object, "/metadata/namespace"), text_at(object, "/metadata/name"))
+}
+
+fn family(word: &str) -> Option<Family> {
+    match word {
+        "IPv4" => Some(Family::V4),
+        "IPv6" => Some(Family::V6),
+        _ => None,
+    }
+}
+
+fn protocol(port: &Value) -> Protocol {
+    match text_at(port, "/protocol") {
+        "UDP" => Protocol::Udp,
+        "SCTP" => Protocol::Sctp,
+        _ => Protocol::Tcp,
+    }
+}
+
+fn number(value: &Value) -> Option<u16> {
+    value.as_u64().and_then(|number| u16::try_from(number).ok())
+}
+
+fn service(object: &Value) -> KubeService {
+    let port = |port: &Value| ServicePort {
+        name: text_at(port, "/name").to_owned(),
+        port: number(&port["port"]).unwrap_or_default(),
+        protocol: protocol(port),
+        app_protocol: optional(port, "appProtocol"),
+        node_port: number(&port["nodePort"]),
+    };
+    let ingress = |entry: &Value| Ingress { ip: optional(entry, "ip"), hostname: optional(entry, "hostname") };
+    let cluster_ips = strings(object, "/spec/clusterIPs");
+    KubeService {
+        key: key_of(object),
+        uid: text_at(object, "/metadata/uid").to_owned(),
+        resource_version: text_at(object, "/metadata/resourceVersion").to_owned(),
+        created: time_of(text_at(object, "/metadata/creationTimestamp")),
+        deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
+        labels: texts(object, "/metadata/labels"),
+        annotations: texts(object, "/metadata/annotations"),
+        service_type: match text_at(object, "/spec/type") {
+            "NodePort" => ServiceType::NodePort,
+            "LoadBalancer" => ServiceType::LoadBalancer,
+            "ExternalName" => ServiceType::ExternalName,
+            _ => ServiceType::ClusterIp,
+        },
+        selector: texts(object, "/spec/selector"),
+        ports: items(object, "/spec/ports").map(port).collect(),
+        headless: text_at(object, "/spec/clusterIP") == "None",
+        cluster_ips: cluster_ips.into_iter().filter(|ip| ip != "None" && !ip.is_empty()).collect(),
+        ip_families: strings(object, "/spec/ipFamilies").iter().filter_map(|word| family(word)).collect(),
+        external_ips: strings(object, "/spec/externalIPs"),
+        load_balancer: items(object, "/status/loadBalancer/ingress").map(ingress).collect(),
+        publish_not_ready: object.pointer("/spec/publishNotReadyAddresses") == Some(&json!(true)),
+        internal_local: text_at(object, "/spec/internalTrafficPolicy") == "Local",
+        external_local: text_at(object, "/spec/externalTrafficPolicy") == "Local",
+        traffic_distribution: optional(&object["spec"], "trafficDistribution"),
+    }
+}
+
+fn slice(object: &Value) -> KubeSlice {
+    let owner = |owner: &Value| OwnerRef {
+        kind: text_at(owner, "/kind").to_owned(),
+        name: text_at(owner, "/name").to_owned(),
+        uid: text_at(owner, "/uid").to_owned(),
+    };
+    let port = |port: &Value| SlicePort {
+        name: text_at(port, "/name").to_owned(),
+        protocol: protocol(port),
+        port: port["port"].as_i64(),
+        app_protocol: optional(port, "appProtocol"),
+    };
+    KubeSlice {
+        key: key_of(object),
+        uid: text_at(object, "/metadata/uid").to_owned(),
+        resource_version: text_at(object, "/metadata/resourceVersion").to_owned(),
+        deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
+        labels: texts(object, "/metadata/labels"),
+        annotations: texts(object, "/metadata/annotations"),
+        owners: items(object, "/metadata/ownerReferences").map(owner).collect(),
+        address_type: family(text_at(object, "/addressType")).map_or(AddressType::Fqdn, AddressType::Ip),
+        endpoints: items(object, "/endpoints").map(endpoint).collect(),
+        ports: items(object, "/ports").map(port).collect(),
+    }
+}
+
+fn endpoint(object: &Value) -> Endpoint {
+    let condition = |name: &str, absent| object["conditions"][name].as_bool().unwrap_or(absent);
+    let target = &object["targetRef"];
+    Endpoint {
+        address: object["addresses"][0].as_str().unwrap_or_default().to_owned(),
+        ready: condition("ready", true),
+        serving: condition("serving", true),
+        terminating: condition("terminating", false),
+        node_name: optional(object, "nodeName"),
+        zone: optional(object, "zone"),
+        hint_zones: items(object, "/hints/forZones").map(|zone| text_at(zone, "/name").to_owned()).collect(),
+        target: target.is_object().then(|| format!("{}/{}", text_at(target, "/kind"), text_at(target, "/name"))),
+    }
+}
+
+fn slice_object(spec: &SliceSpec) -> Value {
+    let SliceSpec { key, family, labels, annotations, owner, endpoints, ports, trigger } = spec;
+    let mut annotations = json!(annotations);
+    if let Some(at) = trigger {
+        let nanos = i128::from(at.0) * 1_000_000;
+        let time = jiff::Timestamp::from_nanosecond(nanos).map(|time| time.to_string()).unwrap_or_default();
+        annotations[names::TRIGGER_TIME] = json!(time);
+    }
+    let port = |port: &SlicePort| {
+        let mut object = Map::new();
+        object.insert("name".into(), json!(port.name));
+        object.insert("protocol".into(), json!(port.protocol.to_string()));
+        object.extend(port.port.map(|number| ("port".to_owned(), json!(number))));
+        object.extend(port.app_protocol.as_ref().map(|name| ("appProtocol".to_owned(), json!(name))));
+        Value::Object(object)
+    };
+    json!({
+        "metadata": {
+            "name": key.name, "labels": labels, "annotations": annotations,
+            "ownerReferences": [{
+                "apiVersion": "v1", "kind": owner.kind, "name": owner.name, "uid": owner.uid,
+                "controller": true, "blockOwnerDeletion": true,
+            }],
+        },
+        "addressType": family.to_string(),
+        "endpoints": endpoints.iter().map(endpoint_object).collect::<Vec<_>>(),
+        "ports": ports.iter().map(port).collect::<Vec<_>>(),
+    })
+}
+
+fn endpoint_object(endpoint: &Endpoint) -> Value {
+    let conditions = json!({"ready": endpoint.ready, "serving": endpoint.serving, "terminating": endpoint.terminating});
+    let mut object = json!({"addresses": [endpoint.address], "conditions": conditions});
+    if let Some(node) = &endpoint.node_name {
+        object["nodeName"] = json!(node);
+    }
+    if let Some(zone) = &endpoint.zone {
+        object["zone"] = json!(zone);
+    }
+    if !endpoint.hint_zones.is_empty() {
+        let zones: Vec<Value> = endpoint.hint_zones.iter().map(|zone| json!({"name": zone})).collect();
+        object["hints"] = json!({"forZones": zones});
+    }
+    object
+}
