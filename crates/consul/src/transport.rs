@@ -1,0 +1,179 @@
+//! One request and its whole answer, in bounded time.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use consul8s_core::ports::{ApiError, ErrorKind};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+use crate::answer;
+use crate::config::{Address, ClientConfig};
+use crate::connection::{Lent, Outgoing};
+use crate::credentials::Credentials;
+use crate::dial::Dialer;
+use crate::pool::{Lane, Pool};
+use crate::request::Target;
+use crate::turns::Turns;
+
+/// An ordinary read or a write, from its start to its last byte. A consistent read takes milliseconds; during an election a server
+/// holds a request for up to 7 s.
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a read may queue for a connection behind polls that take turns. Such a round is a few seconds long.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections that may turn out to be dead before a request has left, until it counts as failed.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// What client and writer share.
+pub(crate) struct Transport {
+    pub(crate) pool: Pool,
+    pub(crate) credentials: Credentials,
+    pub(crate) turns: Turns,
+    pub(crate) namespace: Option<String>,
+    pub(crate) partition: Option<String>,
+}
+
+/// A request.
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) target: Target,
+    /// What is asked instead over a connection that may lead to another Consul than the last one.
+    pub(crate) fresh_target: Option<Target>,
+    pub(crate) body: Bytes,
+    pub(crate) lane: Lane,
+    pub(crate) timeout: Duration,
+    /// Whether to ask once more when a connection turns out to have ended while idle.
+    pub(crate) repeatable: bool,
+}
+
+/// A whole answer.
+pub(crate) struct Whole {
+    /// Method and URL, for error texts.
+    pub(crate) call: String,
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) anonymous: bool,
+}
+
+impl Transport {
+    pub(crate) fn new(config: ClientConfig, dialer: std::sync::Arc<dyn Dialer>) -> Transport {
+        let ClientConfig { mut addresses, token, basic_auth, tls: _, namespace, partition, max_connections } = config;
+        if addresses.is_empty() {
+            addresses.push(Address::local());
+        }
+        Transport {
+            pool: Pool::new(addresses, dialer, max_connections),
+            credentials: Credentials::new(token, basic_auth),
+            turns: Turns::new(),
+            namespace,
+            partition,
+        }
+    }
+
+    /// Asks, and reads the answer to its end.
+    pub(crate) async fn exchange(&self, call: &Call) -> Result<Whole, ApiError> {
+        let (token, _) = self.credentials.token()?;
+        let began = Instant::now();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut lent = self.connect(call).await?;
+            let address = self.pool.address(lent.address).clone();
+            let target = call.fresh_target.as_ref().filter(|_| lent.fresh).unwrap_or(&call.target);
+            let name = format!("{} {}{}", call.method, address, target.as_str());
+            let request = self.request(call, target, &address, lent.is_http2(), token.clone())?;
+            // Polls queue for their turn; a write has its time all told, however long it queued.
+            let queued = if call.lane == Lane::Reserved { began.elapsed() } else { Duration::ZERO };
+            let left = call.timeout.saturating_sub(queued);
+            let answered = tokio::time::timeout(left, self.answer(&mut lent, request, &name)).await;
+            match answered {
+                Err(_) => {
+                    let what = format!("{name}: no complete answer within {left:.1?}");
+                    return Err(ApiError::new(ErrorKind::Timeout, what));
+                }
+                Ok(Err(Failure::Broken { unsent, unanswered, .. }))
+                    if lent.reused && attempt < MAX_ATTEMPTS && (unsent || (unanswered && call.repeatable)) => {}
+                Ok(Err(Failure::Broken { reason, .. })) => {
+                    let what = format!("{name}: the connection broke: {reason}");
+                    return Err(ApiError::new(ErrorKind::Unreachable, what));
+                }
+                Ok(Err(Failure::Final(error))) => return Err(error),
+                Ok(Ok((status, headers, body))) => {
+                    self.pool.give_back(lent);
+                    return Ok(Whole { call: name, status, headers, body, anonymous: token.is_none() });
+                }
+            }
+        }
+    }
+
+    async fn connect(&self, call: &Call) -> Result<Lent, ApiError> {
+        let patience = if call.lane == Lane::Reserved { call.timeout } else { QUEUE_TIMEOUT };
+        let connected = tokio::time::timeout(patience, self.pool.connection(call.lane)).await;
+        let named = |what: &str| format!("{} {}: {what}", call.method, call.target.as_str());
+        match connected {
+            Ok(Ok(lent)) => Ok(lent),
+            Ok(Err(error)) => Err(ApiError { what: named(&error.what), ..error }),
+            Err(_) => {
+                let why = format!("no connection to {} was free within {patience:.0?}", self.pool.current());
+                Err(ApiError::new(ErrorKind::Timeout, named(&why)))
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        lent: &mut Lent,
+        request: Outgoing,
+        name: &str,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Failure> {
+        let response = lent.send(request).await.map_err(|broken| Failure::Broken {
+            reason: broken.reason,
+            unsent: broken.unsent,
+            unanswered: broken.unanswered,
+        })?;
+        let (parts, body) = response.into_parts();
+        let body = answer::collect(name, &parts.headers, body).await.map_err(Failure::Final)?;
+        Ok((parts.status, parts.headers, body))
+    }
+
+    fn request(
+        &self,
+        call: &Call,
+        target: &Target,
+        address: &Address,
+        http2: bool,
+        token: Option<HeaderValue>,
+    ) -> Result<Outgoing, ApiError> {
+        let path = format!("{}{}", address.prefix(), target.as_str());
+        let invalid = |error: http::Error| ApiError::new(ErrorKind::Invalid, format!("{}: {error}", target.as_str()));
+        let uri = Uri::builder().path_and_query(path);
+        let uri = if http2 { uri.scheme(address.scheme()).authority(address.authority()) } else { uri };
+        let mut request = Request::new(Full::new(call.body.clone()));
+        *request.method_mut() = call.method.clone();
+        *request.uri_mut() = uri.build().map_err(invalid)?;
+        let headers = request.headers_mut();
+        if !http2 {
+            let host = HeaderValue::from_str(&address.authority()).map_err(|error| invalid(error.into()))?;
+            headers.insert(header::HOST, host);
+        }
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("consul8s/", env!("CARGO_PKG_VERSION"))));
+        if call.method == Method::PUT {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(token) = token {
+            headers.insert("x-consul-token", token);
+        }
+        if let Some(auth) = &self.credentials.basic_auth {
+            headers.insert(header::AUTHORIZATION, auth.header());
+        }
+        Ok(request)
+    }
+}
+
+enum Failure {
+    Broken { reason: String, unsent: bool, unanswered: bool },
+    Final(ApiError),
+}

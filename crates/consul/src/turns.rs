@@ -1,0 +1,129 @@
+//! Taking turns: more polls than connections.
+//!
+//! A blocking query compares indexes, so nothing is lost while nobody polls; it is only seen later. When there are more polls than
+//! slots, each holds its slot for a short turn and queues again, and the bound on what that costs can be computed. Slots are
+//! handed out first come, first served.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// All polls get their turn within this time while the shortest turn allows it: what a change may cost at most (contract D1: 5 s
+/// at 1,000 services), less Consul's sixteenth on top of each wait, and some time to travel.
+const ROUND: Duration = Duration::from_secs(4);
+/// A shorter turn would be mostly travel.
+const SHORTEST_TURN: Duration = Duration::from_millis(100);
+/// Crowded stays crowded for this long: with as many polls as slots, one more or less must not end every long poll each time.
+const CALM_AFTER: Duration = Duration::from_secs(60);
+
+/// Counts the polls and says how long each may hold its slot.
+pub(crate) struct Turns {
+    polls: AtomicUsize,
+    crowded_at: Mutex<Option<Instant>>,
+    /// Goes up each time it gets crowded, so that long polls give way.
+    rush: watch::Sender<u64>,
+}
+
+/// One poll, from its start to its end.
+pub(crate) struct Poll<'a>(&'a Turns);
+
+impl Drop for Poll<'_> {
+    fn drop(&mut self) {
+        self.0.polls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Turns {
+    pub(crate) fn new() -> Turns {
+        Turns { polls: AtomicUsize::new(0), crowded_at: Mutex::default(), rush: watch::Sender::new(0) }
+    }
+
+    /// A poll begins.
+    pub(crate) fn begin(&self) -> Poll<'_> {
+        self.polls.fetch_add(1, Ordering::Relaxed);
+        Poll(self)
+    }
+
+    /// How long a poll that begins now may hold its slot; none = as long as it likes. `slots` is none where polls need none. Also
+    /// notices that it has become crowded.
+    pub(crate) fn turn(&self, slots: Option<usize>) -> Option<Duration> {
+        let slots = slots?;
+        let polls = self.polls.load(Ordering::Relaxed);
+        let now = Instant::now();
+        let mut crowded_at = self.crowded_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if polls > slots {
+            if crowded_at.replace(now).is_none() {
+                self.rush.send_modify(|rush| *rush += 1);
+                tracing::info!(polls, slots, "more blocking queries than connections: they take turns");
+            }
+        } else if crowded_at.is_some_and(|at| at + CALM_AFTER < now) {
+            *crowded_at = None;
+        }
+        crowded_at.is_some().then(|| turn(polls.max(slots), slots))
+    }
+
+    /// Ends when it gets crowded after this call (not only after its first poll).
+    pub(crate) fn crowded(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut rush = self.rush.subscribe();
+        async move {
+            // An error says that the client has gone: nobody is left to give way to.
+            let _ = rush.changed().await;
+        }
+    }
+
+    /// What taking turns may add to the time until a change is seen.
+    pub(crate) fn delay_bound(&self, slots: Option<usize>) -> Duration {
+        let (Some(slots), Some(turn)) = (slots, self.turn(slots)) else { return Duration::ZERO };
+        let polls = self.polls.load(Ordering::Relaxed);
+        let rounds = u32::try_from(polls.div_ceil(slots)).unwrap_or(u32::MAX);
+        (turn * 17 / 16).saturating_mul(rounds)
+    }
+}
+
+fn turn(polls: usize, slots: usize) -> Duration {
+    let rounds = u32::try_from(polls.div_ceil(slots)).unwrap_or(u32::MAX);
+    (ROUND / rounds.max(1)).max(SHORTEST_TURN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_shorten_with_the_crowd_and_lengthen_after_it() {
+        let turns = Turns::new();
+        let some: Vec<_> = (0..80).map(|_| turns.begin()).collect();
+        assert_eq!(turns.turn(Some(81)), None);
+        let more: Vec<_> = (0..920).map(|_| turns.begin()).collect();
+        assert_eq!(turns.turn(None), None);
+        let turn = turns.turn(Some(81)).unwrap();
+        assert!(turn >= SHORTEST_TURN && turn < Duration::from_millis(320), "{turn:?}");
+        let bound = turns.delay_bound(Some(81));
+        assert!(bound > Duration::from_secs(4) && bound < Duration::from_secs(5), "{bound:?}");
+        drop(more);
+        assert!(turns.turn(Some(81)).is_some());
+        tokio::time::advance(CALM_AFTER * 2).await;
+        assert_eq!(turns.turn(Some(81)), None);
+        assert_eq!(turns.delay_bound(Some(81)), Duration::ZERO);
+        drop(some);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn long_polls_give_way_once() {
+        let turns = Turns::new();
+        let crowded = turns.crowded();
+        tokio::pin!(crowded);
+        let polls: Vec<_> = (0..3).map(|_| turns.begin()).collect();
+        assert!(futures::poll!(&mut crowded).is_pending());
+        assert!(turns.turn(Some(2)).is_some());
+        assert!(futures::poll!(&mut crowded).is_ready());
+        let again = turns.crowded();
+        tokio::pin!(again);
+        assert!(turns.turn(Some(2)).is_some());
+        assert!(futures::poll!(&mut again).is_pending());
+        drop(polls);
+    }
+}

@@ -1,0 +1,243 @@
+//! Connections: how many, which one, and what happens when they end.
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::{Reply, Server, ok, parameter};
+use consul8s_consul::dial::{Dialed, Dialer};
+use consul8s_consul::{Address, Client, ClientConfig};
+use consul8s_core::consul::{HealthQuery, Read};
+use consul8s_core::ports::{ConsulApi as _, ErrorKind};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
+
+const WAIT: Duration = Duration::from_secs(300);
+
+fn service(at: usize) -> HealthQuery {
+    HealthQuery { name: format!("s{at}"), ..HealthQuery::default() }
+}
+
+/// A Consul in which nothing happens: a blocking query lasts its wait.
+fn quiet(head: &str) -> Reply {
+    let wait = parameter(head, "wait").and_then(|wait| wait.trim_end_matches("ms").parse().ok());
+    match wait {
+        Some(millis) => Reply::After(Duration::from_millis(millis), ok(9, "[]")),
+        None => Reply::Bytes(ok(9, "[]")),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_are_kept_and_used_again() {
+    let (server, client) = Server::start(ClientConfig::default(), quiet);
+    for at in 0..20 {
+        client.health(&service(at), Read::Stale).await.expect("an answer");
+        client.health(&service(at), Read::Consistent).await.expect("an answer");
+    }
+    assert_eq!(server.dialed.load(Ordering::SeqCst), 1);
+    // One that has been idle for long is not trusted.
+    tokio::time::advance(Duration::from_secs(60)).await;
+    client.health(&service(0), Read::Stale).await.expect("an answer");
+    assert_eq!(server.dialed.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_ended_while_idle_is_replaced_unseen() {
+    let (server, client) = Server::start(ClientConfig::default(), |_| Reply::Last(ok(9, "[]")));
+    for at in 0..3 {
+        client.health(&service(at), Read::Stale).await.expect("an answer");
+    }
+    assert_eq!(server.dialed.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_query_over_a_new_connection_bears_no_index() {
+    let (server, client) = Server::start(ClientConfig::default(), quiet);
+    let began = Instant::now();
+    for _ in 0..2 {
+        client.health(&service(0), Read::Blocking { index: 9, wait: WAIT }).await.expect("an answer");
+    }
+    assert_eq!(began.elapsed(), WAIT);
+    let path = "GET /v1/health/service/s0?stale&max_stale=10s";
+    assert_eq!(server.lines(), [path.to_owned(), format!("{path}&index=9&wait=300000ms")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_address_takes_over_and_stays() {
+    let addresses = ["a:1", "b:2"].map(|address| Address::parse(address).expect("an address"));
+    let config = ClientConfig { addresses: addresses.into(), ..ClientConfig::default() };
+    let (server, client) = Server::start(config, quiet);
+    server.down.lock().expect("no panic").push("http://a:1".into());
+    client.health(&service(0), Read::Stale).await.expect("an answer");
+    assert_eq!(client.address(), "http://b:2");
+    *server.down.lock().expect("no panic") = vec!["http://b:2".into()];
+    tokio::time::advance(Duration::from_secs(60)).await;
+    client.health(&service(0), Read::Stale).await.expect("an answer");
+    assert_eq!(client.address(), "http://a:1");
+    server.down.lock().expect("no panic").push("http://a:1".into());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let error = client.health(&service(0), Read::Stale).await.expect_err("nobody there");
+    assert_eq!(error.kind, ErrorKind::Unreachable);
+    assert!(error.what.contains("http://a:1: refused") && error.what.contains("http://b:2: refused"), "{}", error.what);
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_leave_room_for_writes_and_confirming_reads() {
+    let config = ClientConfig { max_connections: 20, ..ClientConfig::default() };
+    let (server, client) = Server::start(config, |head| {
+        if parameter(head, "stale").is_none() && head.contains("?consistent") {
+            quiet(head)
+        } else {
+            Reply::Stall(Vec::new())
+        }
+    });
+    let polls: Vec<_> = (0..40)
+        .map(|at| {
+            let client = client.clone();
+            tokio::spawn(async move { client.health(&service(at), Read::Stale).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(server.open.load(Ordering::SeqCst), 18);
+    let began = Instant::now();
+    client.health(&service(0), Read::Consistent).await.expect("an answer");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    for poll in polls {
+        poll.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_is_not_kept_waiting_by_long_polls() {
+    let config = ClientConfig { max_connections: 10, ..ClientConfig::default() };
+    let (server, client) = Server::start(config, quiet);
+    let polls: Vec<_> = (0..8)
+        .map(|at| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                loop {
+                    client.health(&service(at), Read::Blocking { index: 9, wait: WAIT }).await.expect("an answer");
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(100)).await;
+    assert_eq!(client.watch_delay_bound(), Duration::ZERO);
+    let began = Instant::now();
+    client.health(&service(8), Read::Stale).await.expect("an answer");
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(server.most_open.load(Ordering::SeqCst) <= 10);
+    for poll in polls {
+        poll.abort();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_polls_than_connections_take_turns_within_the_bound() {
+    let index = Arc::new(AtomicUsize::new(9));
+    let now = index.clone();
+    let config = ClientConfig { max_connections: 83, ..ClientConfig::default() };
+    let (server, client) = Server::start(config, move |head| {
+        let current = now.load(Ordering::SeqCst) as u64;
+        let asked: u64 = parameter(head, "index").and_then(|index| index.parse().ok()).unwrap_or(0);
+        if current > asked { Reply::Bytes(ok(current, "[]")) } else { quiet(head) }
+    });
+    let began = Instant::now();
+    let polls: Vec<_> = (0..300)
+        .map(|at| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let mut index = 9;
+                while index == 9 {
+                    let read = Read::Blocking { index, wait: WAIT };
+                    index = client.health(&service(at), read).await.expect("an answer").meta.index;
+                }
+                Instant::now()
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let bound = client.watch_delay_bound();
+    assert!(bound > Duration::from_secs(1) && bound <= Duration::from_secs(5), "{bound:?}");
+    index.store(10, Ordering::SeqCst);
+    let changed = Instant::now();
+    for poll in polls {
+        let seen = poll.await.expect("no panic");
+        assert!(seen - changed <= bound, "{:?} of {bound:?}", seen - changed);
+    }
+    assert!(server.most_open.load(Ordering::SeqCst) <= 83);
+    // About one request per turn, and not a hot loop.
+    let rounds = began.elapsed().as_secs() + 1;
+    let asked = server.lines().len() as u64;
+    assert!(asked < rounds * 300, "{asked} in {rounds} s");
+}
+
+/// An HTTP/2 server over in-memory pipes that holds blocking queries for ever.
+struct Shared {
+    dialed: AtomicUsize,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Dialer for Shared {
+    fn dial(&self, _: &Address) -> BoxFuture<'static, io::Result<Dialed>> {
+        self.dialed.fetch_add(1, Ordering::SeqCst);
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let requests = self.requests.clone();
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                let requests = requests.clone();
+                async move {
+                    requests.fetch_add(1, Ordering::SeqCst);
+                    assert_eq!(request.uri().authority().map(|authority| authority.as_str()), Some("consul:8501"));
+                    if request.uri().query().is_some_and(|query| query.contains("index=")) {
+                        std::future::pending::<()>().await;
+                    }
+                    let answer = http::Response::builder().header("x-consul-index", "9");
+                    answer.body(Full::new(Bytes::from_static(b"[]")))
+                }
+            });
+            let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new()).max_concurrent_streams(250);
+            let _ = builder.serve_connection(TokioIo::new(theirs), service).await;
+        });
+        async move { Ok(Dialed { stream: Box::new(TokioIo::new(ours)), http2: true }) }.boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_a_thousand_polls_need_ten_connections() {
+    let server = Arc::new(Shared { dialed: AtomicUsize::new(0), requests: Arc::default() });
+    let addresses = vec![Address::parse("https://consul:8501").expect("an address")];
+    let client = Client::with_dialer(ClientConfig { addresses, ..ClientConfig::default() }, server.clone());
+    let polls: Vec<_> = (0..1000)
+        .map(|at| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let read = Read::Blocking { index: 9, wait: WAIT };
+                // The first one over a young connection is answered at once.
+                client.health(&service(at), read).await.expect("an answer");
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                client.health(&service(at), read).await.map(|_| ())
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(client.is_http2());
+    assert_eq!(client.watch_delay_bound(), Duration::ZERO);
+    assert_eq!(server.requests.load(Ordering::SeqCst), 2000);
+    let dialed = server.dialed.load(Ordering::SeqCst);
+    assert!((10..=11).contains(&dialed), "{dialed}");
+    let began = Instant::now();
+    client.health(&service(0), Read::Consistent).await.expect("an answer");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    for poll in polls {
+        poll.abort();
+    }
+}
