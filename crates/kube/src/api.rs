@@ -1,0 +1,63 @@
+//! The reads of the seam.
+
+use std::time::Duration;
+
+use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
+use consul8s_core::ports::{ApiError, ErrorKind, KubeApi};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+
+use crate::connect::Connection;
+use crate::error::Call;
+use crate::item::Item;
+use crate::watch::KubeWatch;
+
+/// For a whole read. The API server's own goal for reading one object is 1 s; what takes ten times that is not going to answer.
+const READ_WITHIN: Duration = Duration::from_secs(10);
+/// The namespace that lives as long as its cluster.
+const CLUSTER_NAMESPACE: &str = "kube-system";
+
+/// Reads through a connection.
+#[derive(Clone, Debug)]
+pub struct Kube {
+    connection: Connection,
+}
+
+impl Kube {
+    /// A reader.
+    #[must_use]
+    pub fn new(connection: &Connection) -> Kube {
+        Kube { connection: connection.clone() }
+    }
+}
+
+impl KubeApi for Kube {
+    type Services = KubeWatch<KubeService>;
+    type Slices = KubeWatch<KubeSlice>;
+
+    fn watch_services(&self, namespace: Option<&str>) -> Self::Services {
+        KubeWatch::new(&self.connection, namespace)
+    }
+
+    fn watch_slices(&self, namespace: Option<&str>) -> Self::Slices {
+        KubeWatch::new(&self.connection, namespace)
+    }
+
+    async fn service(&self, key: &ObjectKey) -> Result<Option<KubeService>, ApiError> {
+        let api: Api<Item<KubeService>> = Api::namespaced(self.connection.client.clone(), &key.namespace);
+        let what = format!("Service {key}");
+        let call = Call { verb: "read", what: &what, server: &self.connection.server };
+        match call.within(READ_WITHIN, api.get(&key.name)).await {
+            Ok(item) => item.content.map(Some).map_err(|why| call.garbage(why)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn cluster_uid(&self) -> Result<String, ApiError> {
+        let api: Api<Namespace> = Api::all(self.connection.client.clone());
+        let call = Call { verb: "read", what: &"Namespace kube-system", server: &self.connection.server };
+        let namespace = call.within(READ_WITHIN, api.get(CLUSTER_NAMESPACE)).await?;
+        namespace.metadata.uid.filter(|uid| !uid.is_empty()).ok_or_else(|| call.garbage("it has no uid"))
+    }
+}

@@ -1,0 +1,20 @@
+//! The Kubernetes edge: everything that speaks to an API server, and nothing that decides.
+//!
+//! [`Access`] finds the way in, [`Connection`] is the way in, [`Kube`] reads through it and [`SliceWriter`] writes through it: two
+//! types, so that what only plans never holds a writer. What comes in is turned into core values at once ([`consul8s_core::kube`]);
+//! the API's own types stay inside this crate.
+
+mod api;
+mod backoff;
+mod connect;
+mod convert;
+mod error;
+mod item;
+mod transport;
+mod watch;
+mod writer;
+
+pub use api::Kube;
+pub use connect::{Access, ConnectError, Connection};
+pub use watch::KubeWatch;
+pub use writer::SliceWriter;
