@@ -1,0 +1,277 @@
+//! The command line as written: flags, environment and help. What it means is [`crate::config`]'s business.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use consul8s_core::settings::Direction;
+
+/// Keeps Consul and Kubernetes informed of each other's services.
+///
+/// A Service without selector, labelled `consul8s_source: consul`, gets the healthy instances of a Consul service as its
+/// endpoints. A Service labelled `consul8s_source: kubernetes` is registered in Consul. Without a command it runs as `run`.
+#[derive(Debug, Parser)]
+#[command(name = "consul8s", version, max_term_width = 120)]
+#[command(after_help = "Exit codes: 0 done; 1 failure; 2 plan --detailed-exitcode found changes; \
+                        5 finished, but the guard holds a removal; 64 usage.")]
+pub struct Cli {
+    /// What to do; `run` when left out.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Flags of every command.
+    #[command(flatten)]
+    pub flags: Flags,
+}
+
+/// Commands.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller (the default).
+    Run,
+    /// Run the controller against two embedded worlds, with sample services that come, fail and go.
+    Demo(DemoArgs),
+    /// Show what a sync would change. Writes nothing.
+    Plan(PlanArgs),
+    /// Print the version.
+    Version,
+}
+
+/// Flags of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// End by itself after the story; exit 1 if a step was not followed.
+    #[arg(long = "once")]
+    pub end_after_story: bool,
+}
+
+/// Flags of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// Exit 2 when there are changes.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Form of the output.
+    #[arg(long, short = 'o', value_enum, default_value_t)]
+    pub output: Output,
+}
+
+/// Form of a printed value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Flags {
+    /// Kubeconfig file [default: KUBECONFIG, else in-cluster, else ~/.kube/config]
+    #[arg(
+        long = "kube-config-path",
+        short = 'k',
+        visible_alias = "kubeconfig",
+        global = true,
+        value_name = "FILE",
+        env = "CONSUL8S_KUBE_CONFIG_PATH"
+    )]
+    pub kubeconfig: Option<PathBuf>,
+    /// Kubeconfig context [default: the current one]
+    #[arg(long, global = true, value_name = "NAME", env = "CONSUL8S_CONTEXT")]
+    pub context: Option<String>,
+    /// Namespaces to look at; a list, repeatable [default: default]
+    #[arg(long, short = 'n', global = true, value_name = "NAMES", value_delimiter = ',', env = "CONSUL8S_NAMESPACE")]
+    pub namespace: Vec<String>,
+    /// Look at all namespaces
+    #[arg(long, short = 'A', global = true, conflicts_with = "namespace", env = "CONSUL8S_ALL_NAMESPACES")]
+    pub all_namespaces: bool,
+    /// Namespaces to leave out with --all-namespaces; a list, repeatable
+    #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',', env = "CONSUL8S_EXCLUDE_NAMESPACE")]
+    pub exclude_namespace: Vec<String>,
+    /// Directions to sync; a list
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "to_kube,to_consul",
+        env = "CONSUL8S_DIRECTION"
+    )]
+    pub direction: Vec<DirectionArg>,
+    /// Time between full audits; a bare number is seconds
+    #[arg(long, short = 'i', global = true, value_name = "DURATION", default_value = "60", value_parser = duration, env = "CONSUL8S_INTERVAL")]
+    pub interval: std::time::Duration,
+    /// Sync once and end (exit 5 when the guard holds something)
+    #[arg(long = "run-once", short = '1', alias = "once", env = "CONSUL8S_RUN_ONCE")]
+    pub run_once: bool,
+    /// Serve metrics on port 8000 too
+    #[arg(long, short = 'p', global = true, env = "CONSUL8S_PROMETHEUS")]
+    pub prometheus: bool,
+    /// Consul's address, host:port or URL; a list fails over [default: CONSUL_HTTP_ADDR, else 127.0.0.1:8500]
+    #[arg(long, short = 'c', global = true, value_name = "ADDRESS", value_delimiter = ',', env = "CONSUL8S_CONSUL")]
+    pub consul: Vec<String>,
+    /// Connections to Consul at most; a tenth is kept for writes and confirming reads
+    #[arg(long, global = true, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u16).range(4..=10_000), env = "CONSUL8S_CONSUL_MAX_CONNECTIONS")]
+    pub consul_max_connections: u16,
+    /// Name of our node in Consul [default: consul8s-OWNER]
+    #[arg(long, global = true, value_name = "NAME", env = "CONSUL8S_CONSUL_NODE_NAME")]
+    pub consul_node_name: Option<String>,
+    /// Identity of this cluster [default: the UID of kube-system]
+    #[arg(long, global = true, value_name = "ID", env = "CONSUL8S_CLUSTER_ID")]
+    pub cluster_id: Option<String>,
+    /// Identity of this installation [default: a hash of cluster id, lease namespace and lease name]
+    #[arg(long, global = true, value_name = "ID", env = "CONSUL8S_OWNER_ID")]
+    pub owner_id: Option<String>,
+    /// Namespace of the Lease, part of our identity [default: POD_NAMESPACE, else the kubeconfig's, else default]
+    #[arg(long, global = true, value_name = "NAME", env = "CONSUL8S_LEASE_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Name of the Lease, part of our identity
+    #[arg(long, global = true, value_name = "NAME", default_value = "consul8s", env = "CONSUL8S_LEASE_NAME")]
+    pub lease_name: String,
+    /// Endpoints in one EndpointSlice at most
+    #[arg(long, global = true, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000), env = "CONSUL8S_MAX_ENDPOINTS_PER_SLICE")]
+    pub max_endpoints_per_slice: u16,
+    /// How long a large removal by absence is held
+    #[arg(long, global = true, value_name = "DURATION", default_value = "60s", value_parser = duration, env = "CONSUL8S_REMOVAL_HOLD")]
+    pub removal_hold: std::time::Duration,
+    /// How long a removal across many Services is held, or `never` to wait for a release
+    #[arg(long, global = true, value_name = "DURATION", default_value = "10m", value_parser = hold, env = "CONSUL8S_MASS_REMOVAL_HOLD")]
+    pub mass_removal_hold: Hold,
+    /// Address of /livez, /readyz, /metrics and the API, or `off`
+    #[arg(long, global = true, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = listener, env = "CONSUL8S_ADMIN_ADDRESS")]
+    pub admin_address: Listener,
+    /// Address of the metrics with --prometheus, or `off`
+    #[arg(long, global = true, value_name = "ADDRESS", default_value = "0.0.0.0:8000", value_parser = listener, env = "CONSUL8S_METRICS_ADDRESS")]
+    pub metrics_address: Listener,
+    /// How much to log
+    #[arg(long, global = true, value_enum, default_value_t, env = "CONSUL8S_LOG_LEVEL")]
+    pub log_level: LogLevel,
+    /// How to log
+    #[arg(long, global = true, value_enum, default_value_t, env = "CONSUL8S_LOG_FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// A direction as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum DirectionArg {
+    /// Consul → Kubernetes
+    ToKube,
+    /// Kubernetes → Consul
+    ToConsul,
+}
+
+impl From<DirectionArg> for Direction {
+    fn from(arg: DirectionArg) -> Direction {
+        match arg {
+            DirectionArg::ToKube => Direction::ToKube,
+            DirectionArg::ToConsul => Direction::ToConsul,
+        }
+    }
+}
+
+/// `--log-level`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Failures only.
+    Error,
+    /// And what needs a look.
+    Warn,
+    /// And what was done.
+    #[default]
+    Info,
+    /// And every plan.
+    Debug,
+    /// And every answer.
+    Trace,
+}
+
+/// `--log-format`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An address to listen on, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// Not served.
+    Off,
+    /// Served there.
+    At(std::net::SocketAddr),
+}
+
+/// A hold that ends by itself, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Only a release ends it.
+    Never,
+    /// It ends after this long.
+    For(std::time::Duration),
+}
+
+fn duration(text: &str) -> Result<std::time::Duration, String> {
+    consul8s_core::duration::parse(text)
+        .ok_or_else(|| "not a duration: write 5s, 1m30s, or a number of seconds".to_owned())
+}
+
+fn hold(text: &str) -> Result<Hold, String> {
+    if text == "never" { Ok(Hold::Never) } else { duration(text).map(Hold::For) }
+}
+
+fn listener(text: &str) -> Result<Listener, String> {
+    if text == "off" {
+        return Ok(Listener::Off);
+    }
+    let with_host = if let Some(port) = text.strip_prefix(':') { format!("0.0.0.0:{port}") } else { text.to_owned() };
+    with_host
+        .parse()
+        .map(Listener::At)
+        .map_err(|_| "not an address: write IP:PORT, such as 127.0.0.1:8080, or off".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_table_of_flags_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_original_s_flags_go_on_working() {
+        let cli = Cli::parse_from(["consul8s", "-k", "/f", "-n", "a,b", "-i", "30", "-1", "-p", "-c", "consul:8500"]);
+        assert_eq!(cli.flags.namespace, ["a", "b"]);
+        assert_eq!(cli.flags.interval, std::time::Duration::from_secs(30));
+        assert!(cli.flags.run_once && cli.flags.prometheus);
+        let cli = Cli::parse_from(["consul8s", "run", "--kubeconfig", "/f", "--once"]);
+        assert!(cli.flags.run_once);
+        assert_eq!(cli.flags.kubeconfig, Some("/f".into()));
+    }
+
+    #[test]
+    fn a_wrong_flag_or_value_names_the_nearest_valid_one() {
+        let error = Cli::try_parse_from(["consul8s", "--namespac", "a"]).unwrap_err().to_string();
+        assert!(error.contains("--namespace"), "{error}");
+        let error = Cli::try_parse_from(["consul8s", "--log-level", "infos"]).unwrap_err().to_string();
+        assert!(error.contains("info"), "{error}");
+        let error = Cli::try_parse_from(["consul8s", "--interval", "soon"]).unwrap_err().to_string();
+        assert!(error.contains("1m30s"), "{error}");
+    }
+
+    #[test]
+    fn listeners_are_an_address_or_off() {
+        assert_eq!(listener("off"), Ok(Listener::Off));
+        assert_eq!(listener(":9000"), Ok(Listener::At("0.0.0.0:9000".parse().unwrap())));
+        assert!(listener("9000").is_err());
+    }
+}

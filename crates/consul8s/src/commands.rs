@@ -1,0 +1,108 @@
+//! One match shows every command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Cli, Command};
+use crate::config::Options;
+use crate::{demo, logging, plan, run};
+
+/// How a command ended. The numbers are the contract's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// It failed; the reason was told.
+    Failure,
+    /// `plan --detailed-exitcode` found changes.
+    Changes,
+    /// `-1` finished, but the guard holds something.
+    Held,
+    /// The command line could not be understood.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(match exit {
+            Exit::Done => 0,
+            Exit::Failure => 1,
+            Exit::Changes => 2,
+            Exit::Held => 5,
+            Exit::Usage => 64,
+        })
+    }
+}
+
+/// Worker threads: the work is waiting, and each thread costs memory.
+const WORKERS: usize = 2;
+
+/// The whole program: arguments, environment, signals, exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    logging::start(cli.flags.log_level, cli.flags.log_format);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start: no thread or file descriptor is to be had");
+            return Exit::Failure.into();
+        }
+    };
+    let exit = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        tokio::spawn(stop_on_signal(stop.clone()));
+        command(cli, stop).await.unwrap_or_else(|error| {
+            tracing::error!("{error:#}");
+            Exit::Failure
+        })
+    });
+    // A call that hangs must not keep the process.
+    runtime.shutdown_background();
+    exit.into()
+}
+
+async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let options = || Options::resolve(&cli.flags, &|name| std::env::var(name).ok());
+    match cli.command.clone().unwrap_or(Command::Run) {
+        Command::Run => run::run(options()?, stop).await,
+        Command::Demo(args) => demo::run(args.end_after_story, stop).await,
+        Command::Plan(args) => plan::run(options()?, args, stop).await,
+        Command::Version => Ok(version()),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the version is what was asked for")]
+fn version() -> Exit {
+    println!("consul8s {}", env!("CARGO_PKG_VERSION"));
+    Exit::Done
+}
+
+fn usage(error: &clap::Error) -> ExitCode {
+    // Help and version go to stdout, the rest to stderr; a closed pipe is the reader's business.
+    let _ = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done.into(),
+        _ => Exit::Usage.into(),
+    }
+}
+
+/// Ends everything at the first SIGINT or SIGTERM.
+async fn stop_on_signal(stop: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        tracing::error!("cannot listen for signals; only kill ends this process");
+        return;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    stop.cancel();
+}

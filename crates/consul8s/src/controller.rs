@@ -1,0 +1,309 @@
+//! The controller: both worlds, the queue, and what it takes to look at a Service. What its watches tell comes in here; what follows
+//! from it is in [`crate::sync`].
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use consul8s_core::consul::{Answer, AnswerMeta, Check, HealthQuery, Instance, NodeView};
+use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
+use consul8s_core::ports::{ApiError, ConsulApi, KubeApi, KubeWriter, WatchEvent};
+use consul8s_core::settings::{Direction, Settings};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::feeds::{self, Demand};
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+use crate::stores::World;
+use crate::stores::kube::Changed;
+use crate::stores::registry::Turned;
+use crate::sync::writers::Writers;
+
+/// Services looked at side by side: enough to keep both APIs busy, few enough to bound memory and requests in flight.
+const WORKERS: usize = 48;
+
+/// One controller over one Consul and one cluster.
+pub struct Controller<K, C> {
+    /// Reads of Kubernetes.
+    pub kube: Arc<K>,
+    /// Reads of Consul.
+    pub consul: Arc<C>,
+    /// Settings that planning depends on.
+    pub settings: Settings,
+    /// Directions that are synced.
+    pub directions: BTreeSet<Direction>,
+    /// Metrics.
+    pub metrics: Arc<Metrics>,
+    /// The clock.
+    pub clock: Clock,
+    /// Services to look at.
+    pub queue: Queue<ObjectKey>,
+    world: Mutex<World>,
+    demands: mpsc::UnboundedSender<Demand>,
+    demanded: Mutex<Option<mpsc::UnboundedReceiver<Demand>>>,
+}
+
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// A controller that has seen nothing yet.
+    pub fn new(
+        kube: Arc<K>,
+        consul: Arc<C>,
+        settings: Settings,
+        directions: BTreeSet<Direction>,
+        metrics: Arc<Metrics>,
+    ) -> Controller<K, C> {
+        // Unbounded, but each Service has at most one demand in it, and they are taken out without waiting for anything.
+        let (demands, demanded) = mpsc::unbounded_channel();
+        let clock = Clock::start();
+        Controller {
+            world: Mutex::new(World::new(&settings, clock.now())),
+            kube,
+            consul,
+            settings,
+            directions,
+            metrics,
+            clock,
+            queue: Queue::default(),
+            demands,
+            demanded: Mutex::new(Some(demanded)),
+        }
+    }
+
+    /// Watches and syncs until `stop`. Writes with `writers`; without them nothing can be written.
+    ///
+    /// A panic in any of its tasks ends it with that panic: half a controller is worse than a restarted one.
+    pub async fn run<W: KubeWriter>(self: Arc<Self>, writers: Option<Arc<Writers<W>>>, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        feeds::start_kube(&mut tasks, &self);
+        if let Some(demanded) = lock(&self.demanded).take() {
+            tasks.spawn(feeds::run_consul(self.clone(), demanded));
+        }
+        if self.directions.contains(&Direction::ToConsul) {
+            self.demand(Demand::Node(0));
+        }
+        let slots = Arc::new(Semaphore::new(WORKERS));
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(ended) = tasks.join_next() => resume(ended),
+                (key, slot) = self.next(&slots) => {
+                    let (controller, writers) = (self.clone(), writers.clone());
+                    tasks.spawn(async move {
+                        let ended = controller.sync(&key, writers.as_deref()).await;
+                        controller.queue.done(key, ended);
+                        drop(slot);
+                    });
+                }
+            }
+        }
+        // What is being written may end; nothing new begins.
+        let _ = tokio::time::timeout(crate::run::GRACE, slots.acquire_many(WORKERS as u32)).await;
+    }
+
+    async fn next(&self, slots: &Arc<Semaphore>) -> (ObjectKey, tokio::sync::OwnedSemaphorePermit) {
+        // The semaphore is never closed, so a slot always comes.
+        loop {
+            if let Ok(slot) = slots.clone().acquire_owned().await {
+                return (self.queue.next().await, slot);
+            }
+        }
+    }
+
+    /// Both worlds. Held for pure work only, never over a wait.
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        lock(&self.world)
+    }
+
+    /// Asks for a watch to be started or stopped.
+    pub fn demand(&self, demand: Demand) {
+        // It fails only when the controller has ended.
+        let _ = self.demands.send(demand);
+    }
+
+    /// Name of our node number `number`, from 0.
+    #[must_use]
+    pub fn node_name(&self, number: usize) -> String {
+        self.world().registry.name(number)
+    }
+
+    /// A watch of Services told something.
+    pub fn services_told(&self, watch: usize, event: WatchEvent<KubeService>) {
+        self.trouble_of_kube(&event);
+        let mut world = self.world();
+        let was_synced = world.kube_synced();
+        let mut changed = world.services.take_in(watch, event);
+        let others = world.note(&changed, &self.settings, self.clock.now());
+        changed.concerns.extend(others);
+        self.follow(world, was_synced, &changed);
+    }
+
+    /// A watch of slices told something.
+    pub fn slices_told(&self, watch: usize, event: WatchEvent<KubeSlice>) {
+        self.trouble_of_kube(&event);
+        let mut world = self.world();
+        let was_synced = world.kube_synced();
+        let changed = world.slices.take_in(watch, event);
+        self.follow(world, was_synced, &changed);
+    }
+
+    fn trouble_of_kube<T>(&self, event: &WatchEvent<T>) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        match event {
+            WatchEvent::Failed(error) => {
+                if world.kube_trouble.replace(error.clone()).is_none() {
+                    tracing::warn!(%error, "Kubernetes does not answer; what stands stays, and it is asked again");
+                }
+            }
+            _ => {
+                world.kube_heard = now;
+                if world.kube_trouble.take().is_some() {
+                    tracing::info!("Kubernetes answers again");
+                }
+            }
+        }
+    }
+
+    fn follow<T>(&self, mut world: MutexGuard<'_, World>, was_synced: bool, changed: &Changed<T>) {
+        let now = tokio::time::Instant::now();
+        if !world.kube_synced() {
+            // Nothing is planned on half a list; when it is whole, everything is looked at.
+            return;
+        }
+        let keys = if was_synced { changed.concerns.clone() } else { world.all_keys() };
+        for key in &keys {
+            world.record(key).changed_at.get_or_insert(now);
+        }
+        drop(world);
+        keys.into_iter().for_each(|key| self.queue.add(key));
+    }
+
+    /// A watch of a Consul service has news.
+    pub fn source_told(&self, query: &HealthQuery, answer: Answer<Arc<Vec<Instance>>>, lineage_broken: bool) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        world.consul_answers(now);
+        let Some(source) = world.sources.get_mut(query) else { return };
+        source.heard = now;
+        source.changed = now;
+        source.trouble = None;
+        if lineage_broken {
+            tracing::warn!(service = %query, index = answer.meta.index, "Consul counts from a lower index: it was restored or wiped; what it no longer shows is held");
+            source.broken = Some(now);
+        }
+        source.answer = Some(answer);
+        self.look(world, query);
+    }
+
+    /// A watch of a Consul service had a good answer without news.
+    pub fn source_confirmed(&self, query: &HealthQuery, meta: AnswerMeta) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        world.consul_answers(now);
+        let Some(source) = world.sources.get_mut(query) else { return };
+        source.heard = now;
+        let was_trouble = source.trouble.take().is_some();
+        let Some(answer) = &mut source.answer else { return };
+        // What an answer hides may change without its content.
+        let was_hidden = (answer.meta.filtered, answer.meta.anonymous_under_deny);
+        let news = was_trouble || was_hidden != (meta.filtered, meta.anonymous_under_deny);
+        answer.meta = meta;
+        if news {
+            self.look(world, query);
+        }
+    }
+
+    /// A watch of a Consul service got no answer that can be believed.
+    pub fn source_failed(&self, query: &HealthQuery, error: ApiError) {
+        let mut world = self.world();
+        world.consul_fails(&error);
+        let Some(source) = world.sources.get_mut(query) else { return };
+        let before = source.trouble.replace(error.clone());
+        if before.is_none_or(|before| before.kind != error.kind) {
+            tracing::debug!(service = %query, %error, "no answer");
+            self.look(world, query);
+        }
+    }
+
+    fn look(&self, mut world: MutexGuard<'_, World>, query: &HealthQuery) {
+        let now = tokio::time::Instant::now();
+        let keys = world.sources.services_of(query);
+        for key in &keys {
+            world.record(key).changed_at.get_or_insert(now);
+        }
+        drop(world);
+        keys.into_iter().for_each(|key| self.queue.add(key));
+    }
+
+    /// The watch of one of our nodes' services has news.
+    pub fn node_services_told(&self, number: usize, answer: &Answer<Arc<Option<NodeView>>>, lineage_broken: bool) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        world.consul_answers(now);
+        if lineage_broken {
+            world.registry.forget_floor();
+        }
+        let (before, was_synced) = (world.registry.watched(), world.registry.synced());
+        let turned = world.registry.take_in_services(number, (*answer.body).clone(), answer.meta.index, now);
+        let grown = world.registry.watched() > before;
+        self.registry_turned(world, was_synced, turned);
+        if grown {
+            self.demand(Demand::Node(before));
+        }
+    }
+
+    /// The watch of one of our nodes' checks has news.
+    pub fn node_checks_told(&self, number: usize, answer: &Answer<Arc<Vec<Check>>>, lineage_broken: bool) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        world.consul_answers(now);
+        if lineage_broken {
+            world.registry.forget_floor();
+        }
+        let was_synced = world.registry.synced();
+        let turned = world.registry.take_in_checks(number, &answer.body, answer.meta.index, now);
+        self.registry_turned(world, was_synced, turned);
+    }
+
+    /// Looks at every Service whose registrations are no longer what its last look left.
+    fn registry_turned(&self, mut world: MutexGuard<'_, World>, was_synced: bool, turned: Turned) {
+        if !world.registry.synced() {
+            return;
+        }
+        let everything = !was_synced || turned.others;
+        if everything {
+            world.note_orphans(&self.settings, self.clock.now());
+        }
+        let keys = if everything { world.all_keys() } else { turned.keys };
+        drop(world);
+        keys.into_iter().for_each(|key| self.queue.add(key));
+    }
+
+    /// The watch of one of our nodes had a good answer without news.
+    pub fn node_confirmed(&self, number: usize) {
+        let now = self.clock.now();
+        let mut world = self.world();
+        world.consul_answers(now);
+        world.registry.confirmed(number, now);
+    }
+
+    /// The watch of one of our nodes got no answer that can be believed.
+    pub fn node_failed(&self, _number: usize, error: &ApiError) {
+        self.world().consul_fails(error);
+    }
+}
+
+fn resume(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic ends the program, so what it left behind is never read.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,150 @@
+//! The tasks that keep the stores: one for each watch. Each only takes in what its watch tells and asks for a look at the Services
+//! that it concerns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use consul8s_consul::watch::{NodeChecks, NodeServices};
+use consul8s_consul::{HealthWatch, Watch as ConsulWatch, WatchConfig, WatchNews};
+use consul8s_core::consul::HealthQuery;
+use consul8s_core::kube::Scope;
+use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, Watch, WatchEvent};
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::controller::Controller;
+
+/// At start, first questions are spread over this much for each thousand watches, so that a big fleet's first answers don't come at once.
+const SPREAD_PER_THOUSAND: Duration = Duration::from_millis(300);
+
+/// Watches to start or to stop.
+#[derive(Clone, Debug)]
+pub enum Demand {
+    /// Somebody asks for this service.
+    Watch(HealthQuery),
+    /// Nobody asks for it any more.
+    Stop(HealthQuery),
+    /// Our node of this number is to be watched too.
+    Node(usize),
+}
+
+/// The watches of Services and slices, one for each namespace in scope, or one for all.
+#[must_use]
+pub fn namespaces(scope: &Scope) -> Vec<Option<String>> {
+    match scope {
+        Scope::All { .. } => vec![None],
+        Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
+    }
+}
+
+/// Starts the watches of Kubernetes. They end with the set.
+pub fn start_kube<K: KubeApi, C: ConsulApi>(tasks: &mut JoinSet<()>, controller: &Arc<Controller<K, C>>) {
+    for (number, namespace) in namespaces(&controller.settings.scope).into_iter().enumerate() {
+        let services = controller.kube.watch_services(namespace.as_deref());
+        tasks.spawn(follow(services, controller.clone(), move |controller, event| {
+            controller.services_told(number, event)
+        }));
+        let slices = controller.kube.watch_slices(namespace.as_deref());
+        tasks.spawn(follow(slices, controller.clone(), move |controller, event| controller.slices_told(number, event)));
+    }
+}
+
+async fn follow<T, K, C, F>(mut watch: impl Watch<T>, controller: Arc<Controller<K, C>>, take_in: F)
+where
+    T: Send + 'static,
+    K: KubeApi,
+    C: ConsulApi,
+    F: Fn(&Controller<K, C>, WatchEvent<T>) + Send + 'static,
+{
+    loop {
+        let event = watch.next().await;
+        take_in(&controller, event);
+    }
+}
+
+/// Runs the watches of Consul that are asked for.
+pub async fn run_consul<K: KubeApi, C: ConsulApi>(
+    controller: Arc<Controller<K, C>>,
+    mut demands: mpsc::UnboundedReceiver<Demand>,
+) {
+    let mut tasks = JoinSet::new();
+    let mut running = BTreeMap::<HealthQuery, AbortHandle>::new();
+    loop {
+        tokio::select! {
+            demand = demands.recv() => match demand {
+                None => return,
+                Some(Demand::Watch(query)) => {
+                    let delay = SPREAD_PER_THOUSAND.mul_f64(running.len() as f64 / 1000.0).mul_f64(rand::random());
+                    let handle = tasks.spawn(health(controller.clone(), query.clone(), delay));
+                    if let Some(old) = running.insert(query, handle) {
+                        old.abort();
+                    }
+                }
+                Some(Demand::Stop(query)) => {
+                    if let Some(handle) = running.remove(&query) {
+                        handle.abort();
+                    }
+                }
+                Some(Demand::Node(number)) => {
+                    let name = controller.node_name(number);
+                    tasks.spawn(node_services(controller.clone(), number, name.clone()));
+                    tasks.spawn(node_checks(controller.clone(), number, name));
+                }
+            },
+            Some(ended) = tasks.join_next() => {
+                if let Err(error) = ended && error.is_panic() {
+                    // A watch that died would leave its Services behind in silence: end, and be started again.
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+        }
+    }
+}
+
+async fn health<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, query: HealthQuery, delay: Duration) {
+    tokio::time::sleep(delay).await;
+    let mut watch = HealthWatch::new(controller.consul.clone(), query.clone(), &WatchConfig::default());
+    loop {
+        match watch.next().await {
+            WatchNews::Admitted { answer, lineage_broken } => controller.source_told(&query, answer, lineage_broken),
+            WatchNews::Confirmed(meta) => controller.source_confirmed(&query, meta),
+            WatchNews::Failed(error) => controller.source_failed(&query, error),
+            WatchNews::Rejected(why) => {
+                controller.source_failed(&query, ApiError::new(ErrorKind::Server, why.to_string()));
+            }
+        }
+    }
+}
+
+async fn node_services<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, number: usize, name: String) {
+    let mut watch = ConsulWatch::new(controller.consul.clone(), NodeServices(name), &WatchConfig::default());
+    loop {
+        match watch.next().await {
+            WatchNews::Admitted { answer, lineage_broken } => {
+                controller.node_services_told(number, &answer, lineage_broken)
+            }
+            WatchNews::Confirmed(_) => controller.node_confirmed(number),
+            WatchNews::Failed(error) => controller.node_failed(number, &error),
+            WatchNews::Rejected(why) => {
+                controller.node_failed(number, &ApiError::new(ErrorKind::Server, why.to_string()))
+            }
+        }
+    }
+}
+
+async fn node_checks<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, number: usize, name: String) {
+    let mut watch = ConsulWatch::new(controller.consul.clone(), NodeChecks(name), &WatchConfig::default());
+    loop {
+        match watch.next().await {
+            WatchNews::Admitted { answer, lineage_broken } => {
+                controller.node_checks_told(number, &answer, lineage_broken)
+            }
+            WatchNews::Confirmed(_) => controller.node_confirmed(number),
+            WatchNews::Failed(error) => controller.node_failed(number, &error),
+            WatchNews::Rejected(why) => {
+                controller.node_failed(number, &ApiError::new(ErrorKind::Server, why.to_string()))
+            }
+        }
+    }
+}

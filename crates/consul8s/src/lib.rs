@@ -1,0 +1,20 @@
+//! The program: it owns every task and channel, and decides nothing that `consul8s-core` could decide.
+
+pub mod admin;
+pub mod audit;
+pub mod cli;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod controller;
+pub mod demo;
+pub mod feeds;
+pub mod logging;
+pub mod metrics;
+pub mod once;
+pub mod plan;
+pub mod queue;
+pub mod run;
+pub mod snapshot;
+pub mod stores;
+pub mod sync;

@@ -1,0 +1,128 @@
+//! One sync of everything, for `-1` and `plan`: the same controller, ended as soon as nothing is left to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use consul8s_core::kube::ObjectKey;
+use consul8s_core::ports::{ApiError, ConsulApi, KubeApi, KubeWriter};
+use consul8s_core::settings::Direction;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::commands::Exit;
+use crate::controller::Controller;
+use crate::stores::record::{State, Told};
+use crate::sync::writers::Writers;
+
+/// How long either side may take to answer at all.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How long it may take to be done, with confirming reads (up to 10 s apart) and retries.
+const DONE_WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked.
+const STEP: Duration = Duration::from_millis(20);
+
+/// How it stands at the end.
+pub struct Outcome {
+    /// Every Service of ours, with what was found.
+    pub services: Vec<(ObjectKey, Told)>,
+    /// Services that were not brought in sync in time.
+    pub unfinished: usize,
+}
+
+impl Outcome {
+    /// The exit code of `-1`.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.unfinished > 0 {
+            Exit::Failure
+        } else if self.services.iter().any(|(_, told)| told.state == State::Held) {
+            Exit::Held
+        } else {
+            Exit::Done
+        }
+    }
+}
+
+/// Syncs once. Without writers it only plans.
+///
+/// # Errors
+/// One of the two sides does not answer.
+pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
+    controller: Arc<Controller<K, C>>,
+    writers: Option<Arc<Writers<W>>>,
+    stop: CancellationToken,
+) -> anyhow::Result<Outcome> {
+    let plans_only = writers.is_none();
+    let inner = stop.child_token();
+    let running = tokio::spawn(controller.clone().run(writers, inner.clone()));
+    let waited = tokio::select! {
+        waited = wait(&controller, plans_only) => waited,
+        () = stop.cancelled() => Err(anyhow::anyhow!("ended on a signal before it was done")),
+    };
+    inner.cancel();
+    running.await?;
+    let unfinished = waited?;
+    let world = controller.world();
+    let services = world.records().filter_map(|(key, record)| Some((key.clone(), record.told.clone()?))).collect();
+    Ok(Outcome { services, unfinished })
+}
+
+async fn wait<K: KubeApi, C: ConsulApi>(controller: &Controller<K, C>, plans_only: bool) -> anyhow::Result<usize> {
+    let started = Instant::now();
+    // Both sides must have answered before "nothing to do" means anything.
+    if let Err(error) = tokio::time::timeout(ANSWER_WITHIN, controller.consul.leader()).await? {
+        anyhow::bail!("Consul does not answer: {error}");
+    }
+    while let Some(awaited) = controller.awaited() {
+        if started.elapsed() > ANSWER_WITHIN {
+            let trouble = controller.trouble().map(|error| format!(": {error}")).unwrap_or_default();
+            anyhow::bail!("{awaited}{trouble}");
+        }
+        tokio::time::sleep(STEP).await;
+    }
+    loop {
+        let unfinished = controller.unfinished(plans_only);
+        if unfinished == 0 || started.elapsed() > DONE_WITHIN {
+            return Ok(unfinished);
+        }
+        tokio::time::sleep(STEP).await;
+    }
+}
+
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// What has not answered yet; none when all has.
+    fn awaited(&self) -> Option<&'static str> {
+        let world = self.world();
+        if !world.kube_synced() {
+            Some("the lists of Kubernetes are not complete")
+        } else if self.directions.contains(&Direction::ToConsul) && !world.registry.synced() {
+            Some("Consul did not answer what stands on our node")
+        } else {
+            None
+        }
+    }
+
+    fn trouble(&self) -> Option<ApiError> {
+        let world = self.world();
+        world.kube_trouble.clone().or_else(|| world.consul_trouble.clone())
+    }
+
+    /// How many Services are still being worked on. What only waits for a confirming read or for a hold to end counts while it must
+    /// still be found out, not once it is held.
+    fn unfinished(&self, plans_only: bool) -> usize {
+        let busy = self.queue.depth();
+        if busy > 0 {
+            return busy;
+        }
+        let world = self.world();
+        let keys = world.all_keys();
+        let told =
+            |key: &ObjectKey| world.records().find(|(k, _)| *k == key).and_then(|(_, record)| record.told.as_ref());
+        keys.iter()
+            .filter(|key| {
+                let pending = told(key).is_some_and(|told| told.state == State::Pending || told.retrying);
+                pending && !(plans_only && told(key).is_some_and(|told| !told.pending.is_empty()))
+            })
+            .count()
+    }
+}

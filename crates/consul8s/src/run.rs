@@ -1,0 +1,183 @@
+//! `run` and `-1`: connect, say who we are, listen, sync. Every task of the program is started here or in [`Controller::run`].
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use consul8s_consul::{Batcher, Client, ClientConfig};
+use consul8s_core::duration;
+use consul8s_core::kube::Scope;
+use consul8s_core::ports::{ApiError, ConsulApi, KubeApi};
+use consul8s_core::settings::{Direction, Settings};
+use consul8s_kube::{Connection, Kube, SliceWriter};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Shown};
+use crate::audit;
+use crate::commands::Exit;
+use crate::config::Options;
+use crate::controller::Controller;
+use crate::metrics::{Metrics, Snapshot};
+use crate::once;
+use crate::sync::writers::Writers;
+
+/// How long writes in flight may take to end after a signal; well within the 5 s that the contract gives.
+pub const GRACE: Duration = Duration::from_secs(3);
+
+/// Pause between attempts to reach the API server at start.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// `run`, and `-1`.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let connection = options.access.connect().await?;
+    let client = Client::new(options.consul.clone());
+    let metrics = Arc::new(Metrics::new());
+    let front = Arc::new(Front { metrics: metrics.clone(), controller: OnceLock::new() });
+    listen(&options, &front, &stop).await?;
+
+    let kube = Arc::new(Kube::new(&connection));
+    let consul = Arc::new(client.clone());
+    let Some(uid) = cluster_uid(&*kube, options.run_once, &stop).await? else { return Ok(Exit::Done) };
+    let settings = options.settings(&uid, &connection.namespace);
+    announce(&options, &connection, &settings);
+    if !options.run_once {
+        tokio::spawn(greet_consul(consul.clone(), stop.clone()));
+    }
+
+    let controller = Arc::new(Controller::new(kube, consul, settings, options.directions.clone(), metrics));
+    // Set once, here.
+    let _ = front.controller.set(controller.clone());
+    let (batcher, driver) = Batcher::new(Arc::new(client.writer()));
+    tokio::spawn(driver.run());
+    let writers = Arc::new(Writers::new(SliceWriter::new(&connection), batcher));
+    if options.run_once {
+        return once::run(controller, Some(writers), stop).await.map(|outcome| outcome.exit());
+    }
+    let audits = tokio::spawn(audit::run(controller.clone(), options.interval));
+    controller.run(Some(writers), stop).await;
+    audits.abort();
+    tracing::info!("ended on a signal; what stands stays");
+    Ok(Exit::Done)
+}
+
+/// The UID of `kube-system`, which says which cluster this is. Waits for the API server, unless it is for once. None = told to stop.
+pub(crate) async fn cluster_uid<K: KubeApi>(
+    kube: &K,
+    once: bool,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<String>> {
+    let mut told: Option<ApiError> = None;
+    loop {
+        let asked = tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            asked = kube.cluster_uid() => asked,
+        };
+        let error = match asked {
+            Ok(uid) => return Ok(Some(uid)),
+            Err(error) => error,
+        };
+        if once {
+            return Err(error).context("cannot read the identity of the cluster");
+        }
+        if told.as_ref().is_none_or(|told| told.what != error.what) {
+            tracing::warn!(%error, "waiting for Kubernetes");
+        }
+        told = Some(error);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(RETRY.mul_f64(0.5 + rand::random::<f64>())) => {}
+        }
+    }
+}
+
+/// Says whether Consul is there, as soon as that is known.
+async fn greet_consul<C: ConsulApi>(consul: Arc<C>, stop: CancellationToken) {
+    let mut told = false;
+    loop {
+        match consul.leader().await {
+            Ok(leader) if !leader.is_empty() => {
+                tracing::info!(%leader, "Consul answers");
+                return;
+            }
+            Ok(_) if !told => tracing::warn!("waiting for Consul: it answers, but has no leader"),
+            Err(error) if !told => tracing::warn!(%error, "waiting for Consul"),
+            _ => {}
+        }
+        told = true;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETRY) => {}
+        }
+    }
+}
+
+/// The first line: scope, context, Consul and owner.
+pub(crate) fn announce(options: &Options, connection: &Connection, settings: &Settings) {
+    let scope = match &options.scope {
+        Scope::All { exclude } if exclude.is_empty() => "all namespaces".to_owned(),
+        Scope::All { exclude } => format!("all namespaces but {}", exclude.join(", ")),
+        Scope::Namespaces(names) => names.join(", "),
+    };
+    let directions: Vec<&str> = options.directions.iter().copied().map(Direction::as_str).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %scope,
+        directions = %directions.join(","),
+        context = %connection.context,
+        kubernetes = %connection.server,
+        consul = %addresses(&options.consul),
+        owner = %settings.identity.owner,
+        node = %settings.consul_node_name,
+        interval = %duration::print(options.interval),
+        "consul8s"
+    );
+}
+
+fn addresses(consul: &ClientConfig) -> String {
+    consul.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+async fn listen<K: KubeApi, C: ConsulApi>(
+    options: &Options,
+    front: &Arc<Front<K, C>>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    if options.run_once {
+        return Ok(());
+    }
+    if let Some(address) = options.admin {
+        let listener = admin::bind(address, "--admin-address").await?;
+        tokio::spawn(admin::serve_admin(listener, front.clone(), stop.clone()));
+    }
+    if let Some(address) = options.metrics {
+        let listener = admin::bind(address, "--metrics-address").await?;
+        tokio::spawn(admin::serve_metrics(listener, front.clone(), stop.clone()));
+    }
+    Ok(())
+}
+
+/// What the listeners show: the controller, once there is one.
+struct Front<K, C> {
+    metrics: Arc<Metrics>,
+    controller: OnceLock<Arc<Controller<K, C>>>,
+}
+
+impl<K: KubeApi, C: ConsulApi> Shown for Front<K, C> {
+    fn metrics(&self) -> String {
+        let snapshot = self.controller.get().map_or_else(Snapshot::default, |controller| controller.snapshot());
+        self.metrics.encode(&snapshot)
+    }
+
+    fn not_live(&self) -> Option<String> {
+        // A panic in any task ends the process, and a runtime that is stuck does not answer here.
+        None
+    }
+
+    fn not_ready(&self) -> Option<String> {
+        match self.controller.get() {
+            Some(controller) if controller.world().kube_synced() => None,
+            Some(_) => Some("the lists of Kubernetes are not complete yet".to_owned()),
+            None => Some("Kubernetes has not answered yet".to_owned()),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Both worlds as this process knows them, and what it remembers of each Service. Pure state: it is changed by what watches tell and by
+//! what was written, and read for planning.
+
+pub mod kube;
+pub mod record;
+pub mod registry;
+pub mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consul8s_core::evidence::UserIntent;
+use consul8s_core::guard;
+use consul8s_core::intent::{self, Intent};
+use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
+use consul8s_core::ports::ApiError;
+use consul8s_core::settings::{Direction, Settings};
+use consul8s_core::time::UnixMillis;
+use consul8s_core::to_consul::claims::{Claim, Claims};
+use consul8s_core::to_consul::ledger::Ledger as Losses;
+use consul8s_core::to_consul::nodes::Marks;
+
+use crate::feeds;
+use kube::{Changed, Objects};
+use record::{Gone, Record};
+use registry::Registry;
+use sources::Sources;
+
+/// Everything known.
+pub struct World {
+    /// Services in scope.
+    pub services: Objects<KubeService>,
+    /// EndpointSlices in scope, of every manager.
+    pub slices: Objects<KubeSlice>,
+    /// Consul services that some Service asks for.
+    pub sources: Sources,
+    /// Our nodes in Consul.
+    pub registry: Registry,
+    /// Who has which Consul name and ID.
+    pub claims: Claims,
+    /// What endpoints left lately, over all Services.
+    pub guard: guard::Ledger,
+    /// What registrations went lately, over all Services.
+    pub losses: Losses,
+    /// Why Kubernetes did not answer last, if so.
+    pub kube_trouble: Option<ApiError>,
+    /// When Kubernetes last told something.
+    pub kube_heard: UnixMillis,
+    /// Why Consul did not answer last, if so.
+    pub consul_trouble: Option<ApiError>,
+    /// When Consul last answered.
+    pub consul_heard: UnixMillis,
+    records: BTreeMap<ObjectKey, Record>,
+}
+
+impl World {
+    /// Nothing known yet.
+    #[must_use]
+    pub fn new(settings: &Settings, now: UnixMillis) -> World {
+        World {
+            services: Objects::new(feeds::namespaces(&settings.scope)),
+            slices: Objects::new(feeds::namespaces(&settings.scope)),
+            sources: Sources::default(),
+            registry: Registry::new(&settings.consul_node_name),
+            claims: Claims::default(),
+            guard: guard::Ledger::default(),
+            losses: Losses::default(),
+            kube_trouble: None,
+            kube_heard: now,
+            consul_trouble: None,
+            consul_heard: now,
+            records: BTreeMap::new(),
+        }
+    }
+
+    /// Whether every list of Kubernetes was complete once. Nothing is planned before that.
+    #[must_use]
+    pub fn kube_synced(&self) -> bool {
+        self.services.synced() && self.slices.synced()
+    }
+
+    /// What is remembered of a Service.
+    pub fn record(&mut self, key: &ObjectKey) -> &mut Record {
+        self.records.entry(key.clone()).or_default()
+    }
+
+    /// All that is remembered.
+    pub fn records(&self) -> impl Iterator<Item = (&ObjectKey, &Record)> {
+        self.records.iter()
+    }
+
+    /// Forgets a Service of which nothing is left anywhere.
+    pub fn forget(&mut self, key: &ObjectKey) {
+        self.records.remove(key);
+        self.guard.forget(key);
+    }
+
+    /// Every Service that exists, or of which something of ours stands on either side, or of which something is remembered.
+    #[must_use]
+    pub fn all_keys(&self) -> BTreeSet<ObjectKey> {
+        let services = self.services.iter().map(|service| service.key.clone());
+        let slices = self.slices.iter().filter_map(|slice| slice.service());
+        let registered = self.registry.nodes().keys().cloned();
+        services.chain(slices).chain(registered).chain(self.records.keys().cloned()).collect()
+    }
+
+    /// Takes note of Services that came, changed or left: how they left, what they claim now, and what they would lose. Losses are noted
+    /// for all of a list before the first of them is planned: only then do losses that come together show as such. Gives other
+    /// Services for which a claim changed.
+    pub fn note(
+        &mut self,
+        changed: &Changed<KubeService>,
+        settings: &Settings,
+        now: UnixMillis,
+    ) -> BTreeSet<ObjectKey> {
+        for service in &changed.seen_deleted {
+            self.record(&service.key).gone = Some(Gone::Seen);
+        }
+        for service in &changed.missing {
+            self.record(&service.key).gone.get_or_insert(Gone::Missing { reads: Vec::new() });
+        }
+        let mut others = BTreeSet::new();
+        for key in &changed.concerns {
+            others.extend(self.claim(key, settings));
+            self.note_loss(key, settings, now);
+        }
+        others
+    }
+
+    /// Both sides are known for the first time: takes note of registrations whose Services are missing or no longer ask for them.
+    pub fn note_orphans(&mut self, settings: &Settings, now: UnixMillis) {
+        let keys: Vec<ObjectKey> = self.registry.nodes().keys().cloned().collect();
+        for key in keys {
+            if self.services.get(&key).is_none() {
+                self.record(&key).gone.get_or_insert(Gone::Missing { reads: Vec::new() });
+            }
+            self.note_loss(&key, settings, now);
+        }
+    }
+
+    /// What a Service asks for, with the last valid wish where it can't be understood now.
+    fn claim(&mut self, key: &ObjectKey, settings: &Settings) -> BTreeSet<ObjectKey> {
+        let Some(service) = self.services.get(key).cloned() else { return self.claims.set(key, None) };
+        let intent = intent::parse(&service, settings).intent;
+        let record = self.record(key);
+        record.gone = None;
+        if matches!(intent, Intent::ToConsul(_) | Intent::ToKube(_)) {
+            record.last_valid = Some(intent.clone());
+        }
+        let claim = match (&intent, &record.last_valid) {
+            (Intent::ToConsul(wish), _) => Claim::of(&service, wish),
+            (Intent::Frozen(Some(Direction::ToConsul) | None), Some(Intent::ToConsul(wish))) => {
+                Claim::of(&service, wish)
+            }
+            _ => None,
+        };
+        self.claims.set(key, claim)
+    }
+
+    fn note_loss(&mut self, key: &ObjectKey, settings: &Settings, now: UnixMillis) {
+        let lost = match self.services.get(key) {
+            None => !matches!(self.records.get(key).and_then(|r| r.gone.as_ref()), Some(Gone::Seen)),
+            Some(service) => matches!(intent::parse(service, settings).intent, Intent::None(UserIntent::Unlabelled)),
+        };
+        if lost {
+            let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+            let standing = self.registry.nodes().standing(key, &marks).len();
+            self.losses.note(key, standing, now);
+        }
+    }
+
+    /// Consul answered.
+    pub fn consul_answers(&mut self, now: UnixMillis) {
+        self.consul_heard = now;
+        if self.consul_trouble.take().is_some() {
+            tracing::info!("Consul answers again");
+        }
+    }
+
+    /// Consul did not answer as it should. Told once; what is published stays.
+    pub fn consul_fails(&mut self, error: &ApiError) {
+        if self.consul_trouble.replace(error.clone()).is_none() {
+            tracing::warn!(%error, "Consul does not answer as it should; what stands stays, and it is asked again");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What is remembered of one Service between two looks at it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consul8s_core::guard::{Memory, NodeReading, ServiceReading};
+use consul8s_core::intent::Intent;
+use consul8s_core::problem::Problem;
+use consul8s_core::settings::Direction;
+use consul8s_core::time::UnixMillis;
+use tokio::time::Instant;
+
+/// What is remembered.
+#[derive(Debug, Default)]
+pub struct Record {
+    /// When something about it last changed that no look has followed yet.
+    pub changed_at: Option<Instant>,
+    /// What it last asked for in a way that could be understood.
+    pub last_valid: Option<Intent>,
+    /// What the guard remembers of its endpoints.
+    pub memory: Memory,
+    /// Confirming reads that the guard has not seen yet.
+    pub services_read: Vec<ServiceReading>,
+    /// Likewise of nodes.
+    pub nodes_read: Vec<NodeReading>,
+    /// Since when it has a selector and ours stand aside.
+    pub yielding: Option<UnixMillis>,
+    /// Names of slices that strangers hold.
+    pub taken: BTreeSet<String>,
+    /// How it left Kubernetes, when it is not there.
+    pub gone: Option<Gone>,
+    /// What the last look found.
+    pub told: Option<Told>,
+}
+
+/// How a Service left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// A running watch saw it go.
+    Seen,
+    /// It was missing from a fresh list.
+    Missing {
+        /// When reads by name answered 404.
+        reads: Vec<UnixMillis>,
+    },
+}
+
+/// How a Service stands, in one word: the label `state` of `consul8s_services`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// All is as it should be.
+    Synced,
+    /// Something is still to be read or written.
+    Pending,
+    /// Something about it must be mended by its author.
+    Problem,
+    /// The guard holds something of it.
+    Held,
+    /// `consul8s/suspend`.
+    Suspended,
+    /// More is published than is healthy.
+    Panic,
+}
+
+impl State {
+    /// As the metric and the status show it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Synced => "synced",
+            State::Pending => "pending",
+            State::Problem => "problem",
+            State::Held => "held",
+            State::Suspended => "suspended",
+            State::Panic => "panic",
+        }
+    }
+}
+
+/// What a look at a Service found, as values: log, metrics, `plan` and status all read this.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// Direction that its labels ask for.
+    pub direction: Direction,
+    /// How it stands.
+    pub state: State,
+    /// Problems and warnings, sorted.
+    pub problems: Vec<Problem>,
+    /// Published endpoints: ready, not ready.
+    pub endpoints: (usize, usize),
+    /// Instances or addresses left out, by reason.
+    pub dropped: BTreeMap<&'static str, usize>,
+    /// What the guard keeps.
+    pub held: usize,
+    /// Changes planned and not written, by action.
+    pub pending: BTreeMap<&'static str, usize>,
+    /// A write failed and is tried again.
+    pub retrying: bool,
+    /// The plan as text: decisions, changes, what is held.
+    pub text: String,
+}

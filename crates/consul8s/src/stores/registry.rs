@@ -1,0 +1,275 @@
+//! Our synthetic nodes in Consul: how their watches keep [`OurNodes`], beside our own writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use consul8s_core::consul::{Check, NodeService, NodeView, ServiceId, TxnApplied};
+use consul8s_core::kube::ObjectKey;
+use consul8s_core::time::UnixMillis;
+use consul8s_core::to_consul::nodes::{OurNodes, key_of};
+
+/// What is known of a node beside its view. Its services and its checks are watched by two blocking queries.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    services_answered: bool,
+    checks_answered: bool,
+    /// All its checks. Those of services that are not there (gone, or not seen yet) wait here.
+    checks: BTreeMap<String, Check>,
+    /// Index of our last write of node or services: an answer that is older does not show it yet.
+    services_floor: u64,
+    /// The same for checks. Told apart, as the index of the services does not move with a check.
+    checks_floor: u64,
+    heard: UnixMillis,
+}
+
+/// Our nodes: the first, and as long as the last one known exists, the one after it.
+#[derive(Debug)]
+pub struct Registry {
+    nodes: OurNodes,
+    slots: Vec<Slot>,
+}
+
+/// What an answer changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Turned {
+    /// Services whose registrations are no longer what they were.
+    pub keys: BTreeSet<ObjectKey>,
+    /// Something changed that belongs to no Service (a stranger's entry, the node itself): whoever waited may go on.
+    pub others: bool,
+}
+
+impl Registry {
+    /// Nothing known yet of `first`, `first-2`, ….
+    #[must_use]
+    pub fn new(first: &str) -> Registry {
+        Registry { nodes: OurNodes::new(first), slots: vec![Slot::default()] }
+    }
+
+    /// The nodes, for planning.
+    #[must_use]
+    pub fn nodes(&self) -> &OurNodes {
+        &self.nodes
+    }
+
+    /// Name of our node number `number`, from 0.
+    #[must_use]
+    pub fn name(&self, number: usize) -> String {
+        self.nodes.name(ordinal(number))
+    }
+
+    /// How many nodes are to be watched: those that exist and the one that would come next.
+    #[must_use]
+    pub fn watched(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether each of them has answered once.
+    #[must_use]
+    pub fn synced(&self) -> bool {
+        self.slots.iter().all(|slot| slot.services_answered && slot.checks_answered)
+    }
+
+    /// Takes note that a node's watch had a good answer.
+    pub fn confirmed(&mut self, number: usize, now: UnixMillis) {
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.heard = now;
+        }
+    }
+
+    /// Takes in what the watch of node `number`'s services showed under `index`. What is older than our own last write there is not
+    /// news: the watch asks on, and the answer that holds the write comes.
+    pub fn take_in_services(&mut self, number: usize, view: Option<NodeView>, index: u64, now: UnixMillis) -> Turned {
+        let name = self.name(number);
+        let Some(slot) = self.slots.get_mut(number) else { return Turned::default() };
+        slot.heard = now;
+        if index < slot.services_floor {
+            return Turned::default();
+        }
+        slot.services_answered = true;
+        let before = self.nodes.get(&name).cloned();
+        let view = view.map(|view| joined(view, &slot.checks));
+        let turned = Turned::between(before.as_ref(), view.as_ref());
+        match view {
+            Some(view) => self.nodes.set(view),
+            None => self.nodes.unset(&name),
+        }
+        self.grow();
+        turned
+    }
+
+    /// The same for the watch of its checks.
+    pub fn take_in_checks(&mut self, number: usize, checks: &[Check], index: u64, now: UnixMillis) -> Turned {
+        let name = self.name(number);
+        let Some(slot) = self.slots.get_mut(number) else { return Turned::default() };
+        slot.heard = now;
+        if index < slot.checks_floor {
+            return Turned::default();
+        }
+        slot.checks_answered = true;
+        slot.checks = checks.iter().map(|check| (check.id.clone(), check.clone())).collect();
+        let Some(before) = self.nodes.get(&name).cloned() else { return Turned::default() };
+        let view = joined(before.clone(), &slot.checks);
+        let turned = Turned::between(Some(&before), Some(&view));
+        self.nodes.set(view);
+        turned
+    }
+
+    /// Takes in what a transaction of ours left behind, ahead of the watches.
+    pub fn wrote(&mut self, applied: &TxnApplied, deleted: &[(String, ServiceId)]) {
+        self.nodes.applied(applied);
+        for (node, id) in deleted {
+            self.nodes.deleted(node, id);
+            if let Some(slot) = self.slot_mut(node) {
+                slot.checks.retain(|_, check| check.service_id != id.as_str());
+            }
+        }
+        for node in &applied.nodes {
+            if let Some(slot) = self.slot_mut(&node.name) {
+                slot.services_floor = slot.services_floor.max(node.modify_index);
+            }
+        }
+        for (node, service) in &applied.services {
+            if let Some(slot) = self.slot_mut(node) {
+                slot.services_floor = slot.services_floor.max(service.modify_index);
+            }
+        }
+        for check in &applied.checks {
+            if let Some(slot) = self.slot_mut(&check.node) {
+                slot.checks.insert(check.id.clone(), check.clone());
+                slot.checks_floor = slot.checks_floor.max(check.modify_index);
+            }
+        }
+        self.grow();
+    }
+
+    /// Consul counts from a lower index now (restored, wiped): what our own writes reached says nothing any more.
+    pub fn forget_floor(&mut self) {
+        for slot in &mut self.slots {
+            (slot.services_floor, slot.checks_floor) = (0, 0);
+        }
+    }
+
+    fn grow(&mut self) {
+        let last = self.slots.len() - 1;
+        if self.nodes.exists(ordinal(last)) {
+            self.slots.push(Slot::default());
+        }
+    }
+
+    fn slot_mut(&mut self, name: &str) -> Option<&mut Slot> {
+        let number = (0..self.slots.len()).find(|n| self.name(*n) == name)?;
+        self.slots.get_mut(number)
+    }
+}
+
+/// `OurNodes` counts from 1, as the names do.
+fn ordinal(number: usize) -> u32 {
+    u32::try_from(number).map_or(u32::MAX, |n| n.saturating_add(1))
+}
+
+/// The view with those of the checks that belong to something in it.
+fn joined(mut view: NodeView, checks: &BTreeMap<String, Check>) -> NodeView {
+    let stands = |check: &Check| check.service_id.is_empty() || view.services.contains_key(&check.service_id);
+    view.checks = checks.iter().filter(|(_, check)| stands(check)).map(|(id, c)| (id.clone(), c.clone())).collect();
+    view
+}
+
+impl Turned {
+    fn between(before: Option<&NodeView>, after: Option<&NodeView>) -> Turned {
+        let mut turned = Turned { others: before.map(|v| &v.node) != after.map(|v| &v.node), ..Turned::default() };
+        let empty = BTreeMap::new();
+        let (old, new) = (before.map_or(&empty, |v| &v.services), after.map_or(&empty, |v| &v.services));
+        for id in old.keys().chain(new.keys()) {
+            if old.get(id) != new.get(id) {
+                turned.note(old.get(id));
+                turned.note(new.get(id));
+            }
+        }
+        let empty = BTreeMap::new();
+        let (old_checks, new_checks) = (before.map_or(&empty, |v| &v.checks), after.map_or(&empty, |v| &v.checks));
+        for id in old_checks.keys().chain(new_checks.keys()) {
+            if old_checks.get(id) != new_checks.get(id) {
+                let service = old_checks.get(id).or_else(|| new_checks.get(id)).map(|check| &check.service_id);
+                turned.note(service.and_then(|s| new.get(s).or_else(|| old.get(s))));
+            }
+        }
+        turned
+    }
+
+    fn note(&mut self, service: Option<&NodeService>) {
+        let Some(service) = service else { return };
+        match key_of(service) {
+            Some(key) => {
+                self.keys.insert(key);
+            }
+            None => self.others = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use consul8s_core::consul::{CheckStatus, NodeRecord};
+
+    const NOW: UnixMillis = UnixMillis(1);
+
+    fn view(name: &str, services: &[&str]) -> NodeView {
+        let service = |id: &&str| ((*id).to_owned(), NodeService { id: (*id).to_owned(), ..NodeService::default() });
+        NodeView {
+            node: NodeRecord { name: name.into(), ..NodeRecord::default() },
+            services: services.iter().map(service).collect(),
+            ..NodeView::default()
+        }
+    }
+
+    fn check(service: &str) -> Check {
+        Check {
+            node: "n".into(),
+            id: format!("c:{service}"),
+            name: "c".into(),
+            service_id: service.into(),
+            status: CheckStatus::Passing,
+            output: String::new(),
+            modify_index: 7,
+        }
+    }
+
+    #[test]
+    fn the_next_node_is_watched_as_soon_as_the_last_one_exists() {
+        let mut registry = Registry::new("n");
+        registry.take_in_checks(0, &[], 5, NOW);
+        assert!(!registry.synced());
+        registry.take_in_services(0, None, 5, NOW);
+        assert!(registry.synced());
+        assert!(registry.take_in_services(0, Some(view("n", &["a"])), 6, NOW).others);
+        assert_eq!((registry.watched(), registry.name(1)), (2, "n-2".to_owned()));
+        assert!(!registry.synced(), "the second has not answered");
+        registry.take_in_services(1, None, 6, NOW);
+        registry.take_in_checks(1, &[], 6, NOW);
+        assert!(registry.synced());
+        assert_eq!(registry.take_in_services(1, None, 7, NOW), Turned::default(), "nothing new");
+    }
+
+    #[test]
+    fn an_answer_older_than_our_own_write_is_not_news() {
+        let mut registry = Registry::new("n");
+        registry.take_in_services(0, Some(view("n", &[])), 5, NOW);
+        let service = NodeService { id: "a".into(), modify_index: 9, ..NodeService::default() };
+        registry.wrote(&TxnApplied { services: vec![("n".into(), service)], ..TxnApplied::default() }, &[]);
+        let count = |registry: &Registry| registry.nodes().get("n").unwrap().services.len();
+        assert_eq!(count(&registry), 1);
+        registry.take_in_services(0, Some(view("n", &[])), 8, NOW);
+        assert_eq!(count(&registry), 1);
+        assert!(registry.take_in_services(0, Some(view("n", &[])), 10, NOW).others, "somebody removed it later");
+    }
+
+    #[test]
+    fn a_check_that_came_before_its_service_waits_for_it() {
+        let mut registry = Registry::new("n");
+        registry.take_in_services(0, Some(view("n", &[])), 5, NOW);
+        registry.take_in_checks(0, &[check("a")], 7, NOW);
+        assert_eq!(registry.nodes().get("n").unwrap().checks.len(), 0);
+        registry.take_in_services(0, Some(view("n", &["a"])), 7, NOW);
+        assert_eq!(registry.nodes().get("n").unwrap().checks.len(), 1);
+    }
+}
