@@ -13,7 +13,7 @@
 //! After an error the next question bears no index: Consul may have come back with a lower one (restored, wiped), and a blocking
 //! query above it is deaf for its whole wait.
 //!
-//! [`Judge`] is the machine, without clock and network; [`Watch`] drives it.
+//! `Judge` is the machine, without clock and network; [`Watch`] drives it.
 
 use std::fmt;
 use std::pin::Pin;

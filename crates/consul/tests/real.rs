@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 const NODE: &str = "consul8s-test";
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Far less than a blocking query waits, and far more than its wake takes, also on a machine that does ten other things.
+const WOKEN: Duration = Duration::from_secs(5);
 
 async fn start() -> (Consul, Client) {
     let consul = Consul::start(ConsulOptions::default()).await.expect("a Consul");
@@ -120,7 +122,7 @@ async fn health_and_what_it_wakes_on() {
         register(&consul, on_vm("w1", 8080, status)).await;
         let (instances, _) = admitted(watch.next()).await;
         assert_eq!(instances[0].checks[0].status, CheckStatus::parse(status));
-        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        assert!(began.elapsed() < WOKEN, "{:?}", began.elapsed());
     }
 }
 
@@ -317,7 +319,7 @@ async fn a_node_of_ours_is_watched_whole() {
         assert_eq!((view.services.len(), view.checks.len()), (1, 1), "half a change was told");
         break;
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < WOKEN, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

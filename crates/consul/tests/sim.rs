@@ -77,6 +77,8 @@ async fn admitted(watch: &mut HealthWatch<Client>) -> (Arc<Vec<Instance>>, bool,
     }
 }
 
+type Fault = fn(&mut Faults);
+
 /// Two readings of one world, which share no code.
 #[tokio::test(start_paused = true)]
 async fn the_client_reads_what_the_world_says() {
@@ -98,7 +100,7 @@ async fn the_client_reads_what_the_world_says() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_is_no_news_and_what_changed_meanwhile_comes_after_it() {
-    let faults: [(&str, fn(&mut Faults)); 6] = [
+    let faults: [(&str, Fault); 6] = [
         ("unreachable", |faults| faults.unreachable = true),
         ("500", |faults| faults.fail = Some((500, u32::MAX))),
         ("429", |faults| faults.fail = Some((429, u32::MAX))),

@@ -17,6 +17,9 @@ pub struct Cli {
     /// What to do; `run` when left out.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Flags of `run`.
+    #[command(flatten)]
+    pub run: RunArgs,
     /// Flags of every command.
     #[command(flatten)]
     pub flags: Flags,
@@ -26,13 +29,21 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Run the controller (the default).
-    Run,
+    Run(RunArgs),
     /// Run the controller against two embedded worlds, with sample services that come, fail and go.
     Demo(DemoArgs),
     /// Show what a sync would change. Writes nothing.
     Plan(PlanArgs),
     /// Print the version.
     Version,
+}
+
+/// Flags of `run`, which count without the command too.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct RunArgs {
+    /// Sync once and end (exit 5 when the guard holds something)
+    #[arg(long = "run-once", short = '1', visible_alias = "once", env = "CONSUL8S_RUN_ONCE")]
+    pub run_once: bool,
 }
 
 /// Flags of `demo`.
@@ -104,9 +115,6 @@ pub struct Flags {
     /// Time between full audits; a bare number is seconds
     #[arg(long, short = 'i', global = true, value_name = "DURATION", default_value = "60", value_parser = duration, env = "CONSUL8S_INTERVAL")]
     pub interval: std::time::Duration,
-    /// Sync once and end (exit 5 when the guard holds something)
-    #[arg(long = "run-once", short = '1', alias = "once", env = "CONSUL8S_RUN_ONCE")]
-    pub run_once: bool,
     /// Serve metrics on port 8000 too
     #[arg(long, short = 'p', global = true, env = "CONSUL8S_PROMETHEUS")]
     pub prometheus: bool,
@@ -252,9 +260,9 @@ mod tests {
         let cli = Cli::parse_from(["consul8s", "-k", "/f", "-n", "a,b", "-i", "30", "-1", "-p", "-c", "consul:8500"]);
         assert_eq!(cli.flags.namespace, ["a", "b"]);
         assert_eq!(cli.flags.interval, std::time::Duration::from_secs(30));
-        assert!(cli.flags.run_once && cli.flags.prometheus);
+        assert!(cli.run.run_once && cli.flags.prometheus);
         let cli = Cli::parse_from(["consul8s", "run", "--kubeconfig", "/f", "--once"]);
-        assert!(cli.flags.run_once);
+        assert!(matches!(cli.command, Some(Command::Run(RunArgs { run_once: true }))));
         assert_eq!(cli.flags.kubeconfig, Some("/f".into()));
     }
 

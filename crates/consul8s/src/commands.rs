@@ -6,7 +6,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, RunArgs};
 use crate::config::Options;
 use crate::{demo, logging, plan, run};
 
@@ -69,8 +69,12 @@ pub fn main() -> ExitCode {
 
 async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
     let options = || Options::resolve(&cli.flags, &|name| std::env::var(name).ok());
-    match cli.command.clone().unwrap_or(Command::Run) {
-        Command::Run => run::run(options()?, stop).await,
+    match cli.command.clone().unwrap_or(Command::Run(RunArgs::default())) {
+        Command::Run(args) => {
+            let mut options = options()?;
+            options.run_once = args.run_once || cli.run.run_once;
+            run::run(options, stop).await
+        }
         Command::Demo(args) => demo::run(args.end_after_story, stop).await,
         Command::Plan(args) => plan::run(options()?, args, stop).await,
         Command::Version => Ok(version()),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use consul8s_consul::ClientConfig;
@@ -60,15 +59,12 @@ impl Options {
         let mut consul = ClientConfig::from_env(consul.as_deref(), env)?;
         consul.max_connections = usize::from(flags.consul_max_connections);
         Ok(Options {
-            access: consul8s_kube::Access {
-                kubeconfig: flags.kubeconfig.clone().map(PathBuf::from),
-                context: flags.context.clone(),
-            },
+            access: consul8s_kube::Access { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() },
             consul,
             scope: scope(flags)?,
             directions: flags.direction.iter().map(|d| Direction::from(*d)).collect(),
             interval: flags.interval.max(Duration::from_secs(1)),
-            run_once: flags.run_once,
+            run_once: false,
             admin: at(flags.admin_address),
             metrics: at(flags.metrics_address).filter(|_| flags.prometheus),
             identity: Wishes {

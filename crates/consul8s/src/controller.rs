@@ -216,9 +216,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     }
 
     /// A watch of a Consul service got no answer that can be believed.
-    pub fn source_failed(&self, query: &HealthQuery, error: ApiError) {
+    pub fn source_failed(&self, query: &HealthQuery, error: &ApiError) {
         let mut world = self.world();
-        world.consul_fails(&error);
+        world.consul_fails(error);
         let Some(source) = world.sources.get_mut(query) else { return };
         let before = source.trouble.replace(error.clone());
         if before.is_none_or(|before| before.kind != error.kind) {
@@ -274,7 +274,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
         let everything = !was_synced || turned.others;
         if everything {
-            world.note_orphans(&self.settings, self.clock.now());
+            world.note_standing(&self.settings, self.clock.now());
         }
         let keys = if everything { world.all_keys() } else { turned.keys };
         drop(world);

@@ -109,9 +109,9 @@ async fn health<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, que
         match watch.next().await {
             WatchNews::Admitted { answer, lineage_broken } => controller.source_told(&query, answer, lineage_broken),
             WatchNews::Confirmed(meta) => controller.source_confirmed(&query, meta),
-            WatchNews::Failed(error) => controller.source_failed(&query, error),
+            WatchNews::Failed(error) => controller.source_failed(&query, &error),
             WatchNews::Rejected(why) => {
-                controller.source_failed(&query, ApiError::new(ErrorKind::Server, why.to_string()));
+                controller.source_failed(&query, &ApiError::new(ErrorKind::Server, why.to_string()));
             }
         }
     }

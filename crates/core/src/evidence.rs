@@ -94,7 +94,7 @@ pub enum UserIntent {
     AddressGone,
     /// A rule of the configuration forbids it.
     NotAllowed,
-    /// An older Service has the name or the ID.
+    /// Another Service has the name or the ID.
     Yielded,
     /// `consul8s purge`.
     Purged,
@@ -122,7 +122,7 @@ impl UserIntent {
             UserIntent::RemoveRegistration => "remove_registration",
             UserIntent::AddressGone => "address no longer given",
             UserIntent::NotAllowed => "forbidden by a rule",
-            UserIntent::Yielded => "an older Service has the name or the ID",
+            UserIntent::Yielded => "another Service has the name or the ID",
             UserIntent::Purged => "purge",
             UserIntent::Released => "released by consul8s/allow-removal",
         }

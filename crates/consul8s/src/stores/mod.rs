@@ -13,7 +13,7 @@ use consul8s_core::guard;
 use consul8s_core::intent::{self, Intent};
 use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
 use consul8s_core::ports::ApiError;
-use consul8s_core::settings::{Direction, Settings};
+use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::claims::{Claim, Claims};
 use consul8s_core::to_consul::ledger::Ledger as Losses;
@@ -126,13 +126,15 @@ impl World {
         others
     }
 
-    /// Both sides are known for the first time: takes note of registrations whose Services are missing or no longer ask for them.
-    pub fn note_orphans(&mut self, settings: &Settings, now: UnixMillis) {
+    /// What stands in Consul is known anew: takes note of registrations whose Services are missing or no longer ask for them, and of what
+    /// Services claim by what stands for them.
+    pub fn note_standing(&mut self, settings: &Settings, now: UnixMillis) {
         let keys: Vec<ObjectKey> = self.registry.nodes().keys().cloned().collect();
         for key in keys {
             if self.services.get(&key).is_none() {
                 self.record(&key).gone.get_or_insert(Gone::Missing { reads: Vec::new() });
             }
+            self.claim(&key, settings);
             self.note_loss(&key, settings, now);
         }
     }
@@ -146,13 +148,13 @@ impl World {
         if matches!(intent, Intent::ToConsul(_) | Intent::ToKube(_)) {
             record.last_valid = Some(intent.clone());
         }
-        let claim = match (&intent, &record.last_valid) {
-            (Intent::ToConsul(wish), _) => Claim::of(&service, wish),
-            (Intent::Frozen(Some(Direction::ToConsul) | None), Some(Intent::ToConsul(wish))) => {
-                Claim::of(&service, wish)
-            }
+        let last_valid = match &record.last_valid {
+            Some(Intent::ToConsul(wish)) => Some(wish.clone()),
             _ => None,
         };
+        let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+        let standing = self.registry.nodes().standing(key, &marks);
+        let claim = Claim::of(&service, &intent, last_valid.as_ref(), &standing);
         self.claims.set(key, claim)
     }
 

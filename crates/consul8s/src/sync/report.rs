@@ -191,6 +191,8 @@ fn log(key: &ObjectKey, plan: &Planned, applied: &Applied, before: Option<&Told>
             .map(ToString::to_string)
             .chain(plan.registrations.changes.iter().map(ToString::to_string))
             .collect();
-        tracing::info!(service = %key, "{}", done.join("; "));
+        // One line each, also where a slice prints its endpoints below one another.
+        let done = done.join("; ").replace("\n  ", ", ");
+        tracing::info!(service = %key, "{done}");
     }
 }

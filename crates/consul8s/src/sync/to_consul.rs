@@ -18,7 +18,7 @@ use crate::stores::record::Gone;
 
 /// Plans the registrations of a Service, and takes the plan's losses into the ledger that holds mass removals. Nothing while our
 /// nodes are not read yet.
-pub fn plan(
+pub(super) fn plan(
     world: &mut World,
     key: &ObjectKey,
     service: Option<&Arc<KubeService>>,

@@ -27,15 +27,15 @@ use crate::stores::record::Gone;
 
 /// The plan for a Service's slices, passed by the guard and packed.
 #[derive(Debug, Default)]
-pub struct SlicePlan {
+pub(super) struct SlicePlan {
     /// What the guard said; none where no endpoint had to be judged.
-    pub judged: Option<Judged>,
+    pub(super) judged: Option<Judged>,
     /// What to write, in order.
-    pub changes: Vec<SliceChange>,
+    pub(super) changes: Vec<SliceChange>,
     /// When to look again though nothing changes.
-    pub look_again: Option<UnixMillis>,
+    pub(super) look_again: Option<UnixMillis>,
     /// The source has not answered yet.
-    pub waiting: bool,
+    pub(super) waiting: bool,
     /// What is asked for, for the readings that the guard needs.
     wish: Option<Arc<ToKube>>,
 }
@@ -43,7 +43,7 @@ pub struct SlicePlan {
 /// What is done about the slices of a Service.
 enum Course {
     /// They follow the source.
-    Follow(ToKube),
+    Follow(Box<ToKube>),
     /// They stay as they are.
     Leave,
     /// They go.
@@ -53,7 +53,7 @@ enum Course {
 }
 
 /// Plans the slices of a Service; what it asks of Consul is watched from now on.
-pub fn plan<K: KubeApi, C: ConsulApi>(
+pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     controller: &Controller<K, C>,
     world: &mut World,
     key: &ObjectKey,
@@ -73,7 +73,7 @@ pub fn plan<K: KubeApi, C: ConsulApi>(
         Course::Follow(wish) => {
             bind(controller, world, key, Some(&wish), now);
             world.record(key).yielding = None;
-            follow(world, service, wish, &slices, &controller.settings, now)
+            follow(world, service, *wish, &slices, &controller.settings, now)
         }
         Course::Leave => SlicePlan::default(),
         Course::Withdraw(why) => {
@@ -88,11 +88,11 @@ pub fn plan<K: KubeApi, C: ConsulApi>(
 
 fn course(world: &mut World, key: &ObjectKey, intent: &Intent) -> Course {
     let frozen = |world: &mut World| match &world.record(key).last_valid {
-        Some(Intent::ToKube(wish)) => Course::Follow(wish.clone()),
+        Some(Intent::ToKube(wish)) => Course::Follow(Box::new(wish.clone())),
         _ => Course::Leave,
     };
     match intent {
-        Intent::ToKube(wish) => Course::Follow(wish.clone()),
+        Intent::ToKube(wish) => Course::Follow(Box::new(wish.clone())),
         Intent::Suspended(_) => Course::Leave,
         Intent::Frozen(_) => frozen(world),
         Intent::Yield => Course::Yield,

@@ -2,71 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::consul::{HealthQuery, InstanceRef};
+use crate::consul::InstanceRef;
 use crate::evidence::{Evidence, UserIntent};
-use crate::kube::{Endpoint, KubeService};
-use crate::problem::{Problem, Reason};
+use crate::kube::Endpoint;
+use crate::problem::Reason;
 use crate::settings::Settings;
 use crate::time::UnixMillis;
-use crate::to_kube::{EndpointId, EndpointPlan, Removal, Rule, Why, unready};
+use crate::to_kube::{EndpointId, Removal, Rule, Why, unready};
 
 use super::absence::Absence;
+use super::case::{Case, Judged};
+use super::confirm::{Asked, feed};
 use super::hold::{Held, HoldId, Kind, Mark};
 use super::ledger::{Ledger, Line};
 use super::memory::{LetGo, Memory};
-use super::reading::{Need, NodeReading, ServiceReading, SourceState};
+use super::reading::Need;
 use super::release::Release;
-
-/// Node reads asked for in one pass: the others are asked for in the next, so that a service of thousands can't take all connections.
-pub const MAX_NODE_READS: usize = 64;
-
-/// What the guard reads.
-#[derive(Debug)]
-pub struct Case<'a> {
-    /// The plan.
-    pub plan: EndpointPlan,
-    /// The Service.
-    pub service: &'a KubeService,
-    /// Whether the source is whole.
-    pub source: SourceState,
-    /// Confirming reads of its Consul service since the last pass, in any order; the same one again does no harm.
-    pub services_read: &'a [ServiceReading],
-    /// Confirming reads of nodes, likewise.
-    pub nodes_read: &'a [NodeReading],
-    /// `consul8s/allow-removal` on the Lease.
-    pub lease_release: Option<&'a str>,
-    /// The settings.
-    pub settings: &'a Settings,
-    /// The time.
-    pub now: UnixMillis,
-}
-
-/// A plan that the guard has passed: only this can be packed and written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judged {
-    /// The plan, whose removals stand here now.
-    pub plan: EndpointPlan,
-    /// What stays exactly as it stands, because it is held or its absence is not confirmed yet.
-    pub kept: BTreeMap<EndpointId, Endpoint>,
-    /// What goes, each with its evidence.
-    pub removed: BTreeMap<EndpointId, Evidence>,
-    /// What of the kept is not held, but only awaits its confirming reads.
-    pub awaiting: BTreeSet<EndpointId>,
-    /// What is held.
-    pub held: Vec<Held>,
-    /// What the slices of the held keep of their holds.
-    pub marks: BTreeMap<EndpointId, Mark>,
-    /// `consul8s/allow-removal: true` was used; a slice keeps that too.
-    pub used: bool,
-    /// Reads that are needed, soonest first.
-    pub needs: Vec<Need>,
-    /// What was released, by hold.
-    pub released: BTreeMap<HoldId, usize>,
-    /// Problems of the plan and of the guard, sorted.
-    pub problems: Vec<Problem>,
-    /// When to look at this Service again without any other reason.
-    pub look_again: Option<UnixMillis>,
-}
 
 /// Decides what of the plan may be done now.
 #[must_use]
@@ -76,7 +27,8 @@ pub fn judge(mut case: Case<'_>, memory: &mut Memory, ledger: &mut Ledger) -> Ju
     let release =
         if case.plan.idle { Release::default() } else { Release::read(case.service, case.lease_release, memory) };
     let removals = std::mem::take(&mut case.plan.removals);
-    let mut pass = Pass { case: &case, memory, out: Outcome::default() };
+    let hold = service_hold(memory);
+    let mut pass = Pass { case: &case, memory, out: Outcome::default(), hold };
     let open = pass.sort_out(removals);
     let loss = pass.loss(&open);
     let climate = pass.enter(&open, &loss, ledger);
@@ -133,8 +85,7 @@ struct Outcome {
     awaiting: BTreeSet<EndpointId>,
     marks: BTreeMap<EndpointId, Mark>,
     until: BTreeMap<EndpointId, UnixMillis>,
-    services: BTreeSet<Need>,
-    nodes: BTreeSet<Need>,
+    asked: Asked,
     released: BTreeMap<HoldId, usize>,
     look_again: BTreeSet<UnixMillis>,
 }
@@ -149,6 +100,8 @@ struct Pass<'a, 'b> {
     case: &'a Case<'b>,
     memory: &'a mut Memory,
     out: Outcome,
+    /// The id under which endpoints of this Service are held, beside mass holds.
+    hold: Option<HoldId>,
 }
 
 impl Pass<'_, '_> {
@@ -253,87 +206,47 @@ impl Pass<'_, '_> {
 
     /// Section 2 of guard.md for one missing endpoint.
     fn decide(&mut self, one: Open, loss: &Loss, climate: &Climate, release: &Release, ledger: &mut Ledger) {
-        let settings = self.case.settings;
-        let service_id = self.service_hold();
-        let case = self.case;
-        let Some(absence) = self.known(&one.id).absence.as_mut() else { return };
-        let kind = match &one.state {
-            State::Unknowable(kind) => Some(*kind),
-            State::Awaiting => None,
-            // What was held before we started stays held so until it can be told whether it still is to be.
-            State::Confirmed(_) if climate.known_at.is_some() => absence.mark.as_ref().map(|mark| mark.kind),
-            State::Confirmed(_) if climate.mass && !absence.outlasted(Kind::Mass.lasts(settings)) => Some(Kind::Mass),
-            State::Confirmed(_) if loss.held && !absence.outlasted(Kind::Service.lasts(settings)) => {
-                Some(Kind::Service)
-            }
-            State::Confirmed(evidence) => {
-                let evidence = evidence.clone();
-                return self.let_go(one.id, evidence);
-            }
+        let Pass { case, memory, out, hold } = self;
+        let settings = case.settings;
+        let Some(absence) = memory.known.get_mut(&one.id).and_then(|known| known.absence.as_mut()) else { return };
+        let kind = match held_by(&one.state, absence, loss, climate, settings) {
+            Ok(kind) => kind,
+            Err(evidence) => return self.let_go(one.id, evidence),
         };
         let lasts = kind.and_then(|kind| kind.lasts(settings));
-        if let Some(kind) = kind {
+        absence.mark = kind.map(|kind| {
+            let own = absence.mark.as_ref().filter(|mark| mark.kind != Kind::Mass).map(|mark| mark.id.clone());
             let id = match kind {
                 Kind::Mass => ledger.mass_id(case.now),
-                Kind::Service | Kind::NotWhole | Kind::Lineage => {
-                    service_id.unwrap_or_else(|| HoldId::of_service(&case.plan.service, case.now))
-                }
+                Kind::Service | Kind::NotWhole | Kind::Lineage => own.unwrap_or_else(|| {
+                    hold.get_or_insert_with(|| HoldId::of_service(&case.plan.service, case.now)).clone()
+                }),
             };
-            let mark = mark(absence, id, kind);
-            if release.covers(&mark.id) {
+            mark(absence, id, kind)
+        });
+        match absence.mark.clone() {
+            Some(mark) if release.covers(&mark.id) => {
                 absence.mark = None;
-                *self.out.released.entry(mark.id).or_default() += 1;
+                *out.released.entry(mark.id).or_default() += 1;
                 return self.let_go(one.id, Evidence::Intent(UserIntent::Released));
             }
-            absence.mark = Some(mark.clone());
-            let until = absence.until(lasts);
-            self.out.until.extend(until.map(|until| (one.id.clone(), until)));
-            self.out.marks.insert(one.id.clone(), mark);
-        } else {
-            absence.mark = None;
-            self.out.awaiting.insert(one.id.clone());
+            Some(mark) => {
+                out.until.extend(absence.until(lasts).map(|until| (one.id.clone(), until)));
+                out.marks.insert(one.id.clone(), mark);
+            }
+            None => drop(out.awaiting.insert(one.id.clone())),
         }
         if !matches!(one.state, State::Unknowable(_)) {
-            self.out.look_again.extend(climate.known_at);
-            self.ask(&one, lasts);
+            out.look_again.extend(climate.known_at);
+            out.asked.ask(&case.plan.query, absence, one.instance.as_ref(), lasts);
         }
         self.keep(one);
-    }
-
-    /// The id under which endpoints of this Service are held already.
-    fn service_hold(&self) -> Option<HoldId> {
-        let of_absence = |known: &super::memory::Known| known.absence.as_ref()?.mark.clone();
-        let mut marks = self.memory.known.values().filter_map(of_absence).filter(|mark| mark.kind != Kind::Mass);
-        marks.next().map(|mark| mark.id)
     }
 
     fn keep(&mut self, one: Open) {
         self.known(&one.id).let_go = LetGo::No;
         let endpoint = if self.case.plan.stale { unready(one.endpoint) } else { one.endpoint };
         self.out.kept.insert(one.id, endpoint);
-    }
-
-    /// The reads that would establish the absence, or end its hold.
-    fn ask(&mut self, one: &Open, hold: Option<std::time::Duration>) {
-        let plan = &self.case.plan;
-        let Some(absence) = self.memory.known.get(&one.id).and_then(|known| known.absence.as_ref()) else { return };
-        let Some(not_before) = absence.next_read(hold) else { return };
-        let unfiltered = HealthQuery { filter: None, ..plan.query.clone() };
-        // What Consul filters out looks missing: it counts as missing only if it is missing without the filter too.
-        let (query, not_before) = match absence.shown_unfiltered {
-            Some(shown) => (plan.query.clone(), shown),
-            None => (unfiltered, not_before),
-        };
-        self.out.services.insert(Need::ServiceRead { query, not_before });
-        // A node behind a cluster peer can't be asked.
-        if let Some(instance) = &one.instance
-            && absence.was_ready
-            && plan.query.peer.is_none()
-        {
-            let not_before = if absence.node_read.is_none() { absence.since } else { not_before };
-            let (node, datacenter) = (instance.node.clone(), plan.query.datacenter.clone());
-            self.out.nodes.insert(Need::NodeRead { node, datacenter, not_before });
-        }
     }
 
     /// Nothing is known of what was held before we started, as long as the source doesn't answer: its marks stay.
@@ -345,6 +258,32 @@ impl Pass<'_, '_> {
             }
         }
     }
+}
+
+/// The kind of hold that keeps it, none while its absence is not confirmed; or the evidence with which it goes.
+fn held_by(
+    state: &State,
+    absence: &Absence,
+    loss: &Loss,
+    climate: &Climate,
+    settings: &Settings,
+) -> Result<Option<Kind>, Evidence> {
+    let lasts_still = |kind: Kind| !absence.outlasted(kind.lasts(settings));
+    match state {
+        State::Unknowable(kind) => Ok(Some(*kind)),
+        State::Awaiting => Ok(None),
+        // What was held before we started stays held so until it can be told whether it still is to be.
+        State::Confirmed(_) if climate.known_at.is_some() => Ok(absence.mark.as_ref().map(|mark| mark.kind)),
+        State::Confirmed(_) if climate.mass && lasts_still(Kind::Mass) => Ok(Some(Kind::Mass)),
+        State::Confirmed(_) if loss.held && lasts_still(Kind::Service) => Ok(Some(Kind::Service)),
+        State::Confirmed(evidence) => Err(evidence.clone()),
+    }
+}
+
+/// The id under which endpoints of this Service are held already.
+fn service_hold(memory: &Memory) -> Option<HoldId> {
+    let marks = memory.known.values().filter_map(|known| known.absence.as_ref()?.mark.as_ref());
+    marks.filter(|mark| mark.kind != Kind::Mass).map(|mark| mark.id.clone()).min()
 }
 
 fn line(loss: &Loss, under_mass: Vec<UnixMillis>) -> Line {
@@ -359,36 +298,6 @@ fn mark(absence: &Absence, id: HoldId, kind: Kind) -> Mark {
     }
 }
 
-/// Takes the reads into account, oldest first.
-fn feed(absence: &mut Absence, case: &Case<'_>, id: &EndpointId, instance: Option<&InstanceRef>) {
-    let asked = &case.plan.query;
-    let mut reads: Vec<&ServiceReading> = case.services_read.iter().collect();
-    reads.sort_by_key(|read| (read.at, read.query.filter.is_some()));
-    for read in reads {
-        let base = HealthQuery { filter: asked.filter.clone(), ..read.query.clone() };
-        if !read.whole || base != *asked || read.at < absence.since {
-            continue;
-        }
-        match (read.shows(id, instance), asked.filter == read.query.filter) {
-            (true, true) => absence.contradict(read.at),
-            (true, false) => absence.shown_unfiltered = Some(read.at),
-            (false, true) if asked.filter.is_some() => absence.filtered_out |= absence.shown_unfiltered.is_some(),
-            (false, _) => {
-                absence.shown_unfiltered = None;
-                absence.agree(read.at);
-            }
-        }
-    }
-    for read in case.nodes_read {
-        let Some(instance) = instance.filter(|instance| instance.node == read.node) else { continue };
-        if read.at < absence.since || absence.node_read.is_some_and(|last| read.at <= last) {
-            continue;
-        }
-        absence.node_read = Some(read.at);
-        absence.explicit = read.explicit(instance, &asked.name);
-    }
-}
-
 fn finish(case: Case<'_>, out: Outcome, used: bool) -> Judged {
     let held = group(&case, &out);
     let mut problems = case.plan.problems.clone();
@@ -398,8 +307,7 @@ fn finish(case: Case<'_>, out: Outcome, used: bool) -> Judged {
     }
     problems.extend(held.iter().map(|held| held.problem(&case.plan.service, case.settings)));
     problems.sort();
-    let mut needs: Vec<Need> = out.services.into_iter().chain(out.nodes.into_iter().take(MAX_NODE_READS)).collect();
-    needs.sort_by(|a, b| (a.not_before(), a).cmp(&(b.not_before(), b)));
+    let needs = out.asked.needs(case.plan.query.datacenter.as_ref());
     let look_again = needs.iter().map(Need::not_before).chain(case.plan.look_again).chain(out.look_again).min();
     Judged {
         plan: case.plan,

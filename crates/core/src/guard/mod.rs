@@ -5,6 +5,8 @@
 //! Consul stopped to mention without a word is its business: whatever has a reason goes at once.
 
 mod absence;
+mod case;
+mod confirm;
 mod hold;
 mod judge;
 mod ledger;
@@ -14,8 +16,10 @@ mod reading;
 mod release;
 
 pub use absence::{APART_LEAST, APART_MOST, READS_TO_END};
+pub use case::{Case, Judged};
+pub use confirm::MAX_NODE_READS;
 pub use hold::{Held, HoldId, Kind, Mark, parse as parse_marks, print as print_marks};
-pub use judge::{Case, Judged, MAX_NODE_READS, judge};
+pub use judge::judge;
 pub use ledger::{Ledger, MASS_WINDOW, WARM_UP};
 pub use memory::{Known, Memory, WINDOW};
 pub use reading::{Need, NodeReading, SERF_HEALTH, ServiceReading, SourceState};

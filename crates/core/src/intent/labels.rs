@@ -1,6 +1,7 @@
 //! Whose a Service is, by its labels and the scope of this installation (contract §1).
 
 use crate::evidence::UserIntent;
+use crate::intent::to_consul::consul_k8s;
 use crate::kube::{KubeService, ServiceType};
 use crate::names;
 use crate::problem::{Problem, Reason, clean};
@@ -38,6 +39,8 @@ pub fn source(service: &KubeService, settings: &Settings) -> Source {
     let registration = service.labels.get(names::LABEL_REGISTRATION).is_some_and(|v| v == "consul");
     match service.labels.get(names::LABEL_SOURCE).map(String::as_str) {
         None if registration => Source::Direction(Direction::ToKube),
+        None if opted(service, settings) == Some(true) => Source::Direction(Direction::ToConsul),
+        None if opted(service, settings) == Some(false) => Source::Nobody(UserIntent::SourceNone),
         None if settings.default_sync && synced_by_default(service) => Source::Direction(Direction::ToConsul),
         None => Source::Nobody(UserIntent::Unlabelled),
         Some("consul") => Source::Direction(Direction::ToKube),
@@ -60,6 +63,11 @@ pub fn source(service: &KubeService, settings: &Settings) -> Source {
             ),
         )),
     }
+}
+
+/// `--compatibility=consul-k8s`: what `service-sync` says, where the label says nothing.
+fn opted(service: &KubeService, settings: &Settings) -> Option<bool> {
+    settings.consul_k8s.then(|| consul_k8s::sync(service)).flatten()
 }
 
 /// `--default-sync`: what has a selector or a load balancer, but never what belongs to Kubernetes itself.

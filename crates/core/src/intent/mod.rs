@@ -4,6 +4,7 @@
 //! parser ([`to_kube`], [`to_consul`]).
 
 pub mod annotations;
+pub mod applied;
 pub mod labels;
 pub mod to_consul;
 pub mod to_kube;

@@ -146,6 +146,7 @@ pub fn parse(service: &KubeService, settings: &Settings) -> Result<(ToConsul, Ve
         errors: Vec::new(),
         warnings: Vec::new(),
     };
+    consul_k8s::check_sync(&mut reader);
     let wish = read(&mut reader, service, settings);
     match wish {
         Some(wish) if reader.errors.is_empty() => Ok((wish, reader.warnings)),

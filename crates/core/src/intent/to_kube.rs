@@ -69,15 +69,38 @@ pub enum PortSource {
 /// Least `max_staleness`: less would act on an ordinary election.
 pub const LEAST_STALENESS: Duration = Duration::from_secs(10);
 
+impl ToKube {
+    /// What Consul is asked in each datacenter: the primary first, then those of `failover`.
+    #[must_use]
+    pub fn queries(&self) -> Vec<HealthQuery> {
+        let further = self.failover.iter().map(|dc| HealthQuery { datacenter: Some(dc.clone()), ..self.query.clone() });
+        std::iter::once(self.query.clone()).chain(further).collect()
+    }
+}
+
 /// Reads the annotations; all that is wrong is told, not only the first.
 pub fn parse(service: &KubeService, settings: &Settings) -> Result<ToKube, Vec<Problem>> {
-    let mut reader = Reader { annotations: &service.annotations, problems: Vec::new() };
+    let mut reader = Reader { annotations: &service.annotations, problems: Vec::new(), unnamed: false };
     let wish = read(&mut reader, service, settings);
     if reader.problems.is_empty() { Ok(wish) } else { Err(reader.problems) }
 }
 
+/// Reads what can be understood, with the default for the rest: what is asked of Consul while no valid settings are known.
+#[must_use]
+pub fn parse_what_is_valid(service: &KubeService, settings: &Settings) -> ToKube {
+    read(&mut Reader { annotations: &service.annotations, problems: Vec::new(), unnamed: false }, service, settings)
+}
+
+/// Reads settings that were valid once. The unnamed port that they may name can have got a name since.
+pub(super) fn parse_applied(then: &KubeService, settings: &Settings) -> Option<ToKube> {
+    let mut reader = Reader { annotations: &then.annotations, problems: Vec::new(), unnamed: true };
+    let wish = read(&mut reader, then, settings);
+    reader.problems.is_empty().then_some(wish)
+}
+
 fn read(reader: &mut Reader<'_>, service: &KubeService, settings: &Settings) -> ToKube {
     let default_name = || service.key.name.clone();
+    let unnamed = reader.unnamed;
     ToKube {
         query: HealthQuery {
             name: reader.get(names::SERVICE_NAME, value::service_name).unwrap_or_else(default_name),
@@ -90,7 +113,7 @@ fn read(reader: &mut Reader<'_>, service: &KubeService, settings: &Settings) -> 
         failover: reader.get(names::SERVICE_FAILOVER, datacenters).unwrap_or_default(),
         tags: reader.get(names::SERVICE_TAGS, |text| Ok(value::list(text))).unwrap_or_default(),
         health: reader.get(names::SERVICE_HEALTH, health).unwrap_or_default(),
-        ports: reader.get(names::SERVICE_PORTS, |text| ports(text, service)).unwrap_or_default(),
+        ports: reader.get(names::SERVICE_PORTS, |text| ports(text, service, unnamed)).unwrap_or_default(),
         tagged_address: reader.get(names::SERVICE_TAGGED_ADDRESS, tagged_address).flatten(),
         panic_threshold: reader.get(names::SERVICE_PANIC_THRESHOLD, value::percent).unwrap_or(settings.panic_threshold),
         max_staleness: reader.get(names::SERVICE_MAX_STALENESS, |text| value::duration_from(text, LEAST_STALENESS)),
@@ -100,6 +123,8 @@ fn read(reader: &mut Reader<'_>, service: &KubeService, settings: &Settings) -> 
 struct Reader<'a> {
     annotations: &'a BTreeMap<String, String>,
     problems: Vec<Problem>,
+    /// Whether an empty name means the unnamed port, even where there is none.
+    unnamed: bool,
 }
 
 impl Reader<'_> {
@@ -144,12 +169,13 @@ fn datacenters(text: &str) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-fn ports(text: &str, service: &KubeService) -> Result<Vec<PortRule>, String> {
+fn ports(text: &str, service: &KubeService, unnamed: bool) -> Result<Vec<PortRule>, String> {
     let mut rules: Vec<PortRule> = Vec::new();
     for part in value::list(text) {
         let (port, source) = part.split_once('=').ok_or_else(|| format!("has \"{part}\", which is not PORT=SOURCE"))?;
         let source = port_source(source.trim())?;
-        for name in port_names(port.trim(), service)? {
+        let names = if unnamed && port.is_empty() { vec![String::new()] } else { port_names(port.trim(), service)? };
+        for name in names {
             if rules.iter().any(|rule| rule.port == name) {
                 return Err(format!("names port \"{}\" twice", port.trim()));
             }

@@ -87,8 +87,8 @@ pub fn changes(input: &Input<'_>) -> Vec<SliceChange> {
     let kept: BTreeSet<&ObjectKey> = slots.iter().filter_map(|(_, _, slot)| Some(&slot.slice?.key)).collect();
     let strays: Vec<&KubeSlice> = strays.into_iter().filter(|slice| !kept.contains(&slice.key)).collect();
     changes.extend(template.write(input, slots, &strays));
-    if input.judged.plan.standing.other_installation.is_some() {
-        // Not even an empty one: they would stand side by side (contract §2, "Refused").
+    if input.judged.plan.nothing_new {
+        // Not even an empty one.
         changes.retain(|change| !matches!(change, SliceChange::Create(_)));
     }
     change::sort(&mut changes);

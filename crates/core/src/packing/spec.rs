@@ -50,9 +50,9 @@ impl<'a> Template<'a> {
         slots: Vec<(Option<&Ports>, Family, Slot<'_>)>,
         strays: &[&KubeSlice],
     ) -> Vec<SliceChange> {
-        // The word that `allow-removal: true` was used stands on one slice: the first by name.
+        // The word that `allow-removal: true` was used stands on one slice: the one that has it, else the first by name.
         let stays = slots.iter().filter(|(ports, _, slot)| ports.is_none() || !slot.endpoints.is_empty());
-        let first = stays.map(|(_, _, slot)| slot.name.clone()).min();
+        let first = stays.map(|(_, _, slot)| (!bears_used(slot), slot.name.clone())).min().map(|(_, name)| name);
         let mut changes = Vec::new();
         for (ports, family, slot) in slots {
             let used = input.judged.used && Some(&slot.name) == first.as_ref();
@@ -75,6 +75,10 @@ impl<'a> Template<'a> {
         let theirs = slot.slice.iter().flat_map(|slice| &slice.annotations).filter(|(key, _)| !is_ours(key));
         let mut annotations: BTreeMap<String, String> = theirs.map(|(k, v)| (k.clone(), v.clone())).collect();
         annotations.extend(self.annotations.clone());
+        let kept = || slot.slice.and_then(|slice| slice.annotations.get(names::SLICE_APPLIED)).cloned();
+        if let Some(applied) = input.judged.plan.applied.clone().or_else(kept) {
+            annotations.insert(names::SLICE_APPLIED.to_owned(), applied);
+        }
         let marked = |id: &EndpointId| Some((id.address, input.judged.marks.get(id)?.clone()));
         let marks: BTreeMap<IpAddr, Mark> = slot.endpoints.iter().filter_map(|(id, _)| marked(id)).collect();
         if let Some(text) = guard::print_marks(&marks, used) {
@@ -91,6 +95,11 @@ impl<'a> Template<'a> {
             trigger: input.trigger,
         }
     }
+}
+
+fn bears_used(slot: &Slot<'_>) -> bool {
+    let text = slot.slice.and_then(|slice| slice.annotations.get(names::SLICE_ABSENT_SINCE));
+    text.is_some_and(|text| guard::parse_marks(text).1)
 }
 
 /// Whether an annotation of a slice is ours to write; the trigger time is written beside the others.

@@ -1,5 +1,5 @@
 //! What the Services to be registered claim, all of them together: Consul names are for one namespace unless all say otherwise, and
-//! an ID is for one Service. The older has it (contract §4).
+//! an ID is for one Service (contract §4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::problem::{Problem, Reason, clean};
 use crate::settings::Direction;
 use crate::time::UnixMillis;
 
-use super::nodes::Standing;
+use super::nodes::{Marks, OurNodes, Standing};
 
 /// What one Service claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,37 +98,36 @@ impl Claims {
         self.all.get(key)
     }
 
-    /// Whether the first Service is the older: by creation, which Kubernetes counts in seconds, then by name.
+    /// Why a Service may not be registered: another one has its name or its ID. Who stands under it in Consul keeps it (or else
+    /// anybody with an old Service could take over what others have registered), and among those who don't, or who all do, the
+    /// older has it: by creation, which Kubernetes counts in seconds, then by name.
     #[must_use]
-    pub fn older(&self, a: &ObjectKey, b: &ObjectKey) -> bool {
-        let age = |key: &ObjectKey| self.all.get(key).map(|claim| claim.created);
-        match (age(a), age(b)) {
-            (Some(x), Some(y)) => (x, a) < (y, b),
-            (Some(_), None) => true,
-            (None, _) => false,
-        }
-    }
-
-    /// Why a Service may not be registered: an older one has its name or its ID.
-    #[must_use]
-    pub fn refusal(&self, key: &ObjectKey) -> Option<Problem> {
+    pub fn refusal(&self, key: &ObjectKey, nodes: &OurNodes, marks: &Marks<'_>) -> Option<Problem> {
         let mine = self.all.get(key)?;
-        let older = |other: &&ObjectKey| self.older(other, key);
-        if let Some(other) = self.by_id.get(&mine.id).into_iter().flatten().find(older) {
+        let same_id = |standing: &Standing<'_>| standing.service.id == mine.id;
+        let same_name = |standing: &Standing<'_>| standing.service.name == mine.name;
+        let before = |other: &ObjectKey, under: &dyn Fn(&Standing<'_>) -> bool| {
+            let stands = |key: &ObjectKey| nodes.standing(key, marks).iter().any(under);
+            let rank = |key: &ObjectKey| (!stands(key), self.all.get(key).map(|claim| claim.created), key.clone());
+            other != key && rank(other) < rank(key)
+        };
+        if let Some(other) = self.by_id.get(&mine.id).into_iter().flatten().find(|other| before(other, &same_id)) {
             let message = format!(
-                "the ID \"{}\" is that of the older Service {other}; give another one in {}",
+                "the ID \"{}\" is that of the Service {other}, which had it first; give another one in {}",
                 clean(&mine.id, 200),
                 names::SERVICE_ID
             );
             return Some(Problem::new(Reason::OwnershipConflict, message));
         }
-        let shared = |other: &&ObjectKey| {
-            other.namespace != key.namespace
-                && !(mine.name_given && self.all.get(*other).is_some_and(|claim| claim.name_given))
+        let may_share = |other: &ObjectKey| {
+            other.namespace == key.namespace
+                || mine.name_given && self.all.get(other).is_some_and(|claim| claim.name_given)
         };
-        let other = self.by_name.get(&mine.name).into_iter().flatten().filter(older).find(shared)?;
+        let others = self.by_name.get(&mine.name).into_iter().flatten().filter(|other| !may_share(other));
+        let other = others.into_iter().find(|other| before(other, &same_name))?;
         let message = format!(
-            "the Consul name \"{}\" is that of the older Service {other}; to share it, both must say so in {}, or give another name there",
+            "the Consul name \"{}\" is that of the Service {other}, which had it first; to share it, both must say so in {}, or give another \
+             name there",
             clean(&mine.name, 200),
             names::SERVICE_NAME
         );

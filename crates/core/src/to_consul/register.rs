@@ -75,7 +75,7 @@ impl<'a> Draft<'a> {
 
     /// Makes what stands for the Service what it asks for.
     pub(super) fn register(&mut self, service: &KubeService, wish: &ToConsul) {
-        if let Some(problem) = self.input.claims.refusal(&service.key) {
+        if let Some(problem) = self.input.claims.refusal(&service.key, self.input.nodes, &self.marks) {
             self.plan.problems.push(problem);
             let yielded = super::removal::Why::Intent(crate::evidence::UserIntent::Yielded);
             return super::removal::all(self, yielded);
@@ -166,14 +166,11 @@ impl<'a> Draft<'a> {
         match key_of(standing.service) {
             // Ours by its owner, with the rest of its marks gone: somebody edited it.
             None => Ok(()),
-            Some(other) if self.input.claims.get(&other).is_none() => {
+            // To take it now would leave a gap in what the other one has registered.
+            Some(other) => {
                 self.plan.look_again = Some(self.input.now.after(WAIT_FOR_ID));
                 conflict(&format!("still stands for {other}"), "it is taken as soon as that is removed")
             }
-            Some(other) if self.input.claims.older(&other, self.input.key) => {
-                conflict(&format!("is that of the older Service {other}"), &other_id)
-            }
-            Some(_) => Ok(()),
         }
     }
 

@@ -6,6 +6,8 @@
 
 pub mod belongs;
 pub mod decision;
+pub mod failover;
+mod frozen;
 mod id;
 mod instance;
 mod port;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use crate::consul::{Answer, HealthQuery, Instance, InstanceRef};
 use crate::evidence::Evidence;
 use crate::guard::Memory;
+use crate::intent::applied;
 use crate::intent::to_kube::ToKube;
 use crate::kube::{Endpoint, Family, KubeService, KubeSlice, ObjectKey};
 use crate::problem::Problem;
@@ -30,6 +33,7 @@ use crate::settings::Settings;
 use crate::time::UnixMillis;
 
 pub use decision::{Decision, Fate, ReadyBy, Rule};
+pub use frozen::{frozen, may_yield};
 pub use id::{EndpointId, PortId, Ports};
 pub use port::PortPlan;
 pub(crate) use publish::unready;
@@ -92,8 +96,12 @@ pub struct EndpointPlan {
     pub idle: bool,
     /// `max_staleness` is over: nothing may be ready, what the guard keeps included.
     pub stale: bool,
+    /// Nothing may be added: no valid settings are known, or another installation fills the Service.
+    pub nothing_new: bool,
     /// What was asked; endpoints are remembered with it.
     pub query: HealthQuery,
+    /// The settings, as the slices are to keep them; none = what they keep stays.
+    pub applied: Option<String>,
     /// Endpoints that should stand.
     pub wanted: BTreeMap<EndpointId, Wanted>,
     /// Endpoints that stand and should not.
@@ -183,7 +191,9 @@ pub fn plan(input: &Input<'_>) -> EndpointPlan {
         service: input.service.key.clone(),
         idle: false,
         stale,
+        nothing_new,
         query: input.source.query.clone(),
+        applied: applied(input),
         wanted,
         removals,
         standing,
@@ -191,6 +201,11 @@ pub fn plan(input: &Input<'_>) -> EndpointPlan {
         problems,
         look_again: stale_at(input),
     }
+}
+
+/// Settings of which some are only guessed are not kept.
+fn applied(input: &Input<'_>) -> Option<String> {
+    (input.mode == Mode::Follow).then(|| applied::print(input.intent, input.source.query))
 }
 
 fn stale_at(input: &Input<'_>) -> Option<UnixMillis> {
@@ -208,7 +223,9 @@ fn unanswered(input: &Input<'_>, standing: Standing, stale: bool) -> EndpointPla
         service: input.service.key.clone(),
         idle: !stale,
         stale,
+        nothing_new: true,
         query: input.source.query.clone(),
+        applied: applied(input),
         wanted: standing.endpoints.iter().map(keep).collect(),
         removals: BTreeMap::new(),
         problems: warning::of_service(input, &standing),

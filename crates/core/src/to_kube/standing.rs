@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::consul::HealthQuery;
 use crate::guard::{self, Mark};
+use crate::intent::applied;
 use crate::kube::{Endpoint, KubeSlice};
 use crate::names;
 
@@ -29,6 +30,7 @@ pub struct Standing {
     pub used: bool,
     /// What was asked when they were written, as they say.
     pub applied_query: Option<Arc<HealthQuery>>,
+    applied_text: Option<String>,
 }
 
 impl Standing {
@@ -40,7 +42,7 @@ impl Standing {
         slices.sort_by(|a, b| a.key.cmp(&b.key));
         for slice in slices {
             match belongs::of(slice, input.service, &input.settings.identity, input.abandoned) {
-                Belongs::Ours => standing.add(slice),
+                Belongs::Ours => standing.add(input, slice),
                 Belongs::OursOfAnother => {}
                 Belongs::OtherInstallation => {
                     standing.other_installation = slice.annotations.get(names::SLICE_OWNER).cloned();
@@ -53,7 +55,13 @@ impl Standing {
         standing
     }
 
-    fn add(&mut self, slice: &KubeSlice) {
+    fn add(&mut self, input: &Input<'_>, slice: &KubeSlice) {
+        let applied = slice.annotations.get(names::SLICE_APPLIED);
+        if applied.is_some() && applied != self.applied_text.as_ref() {
+            self.applied_text = applied.cloned();
+            let read = applied.and_then(|text| applied::parse(text, input.service, input.settings));
+            self.applied_query = read.map(|applied| Arc::new(applied.query)).or(self.applied_query.take());
+        }
         let ports = Ports::standing(&slice.ports);
         let kept = slice.annotations.get(names::SLICE_ABSENT_SINCE).map_or("", String::as_str);
         let (marks, used) = guard::parse_marks(kept);

@@ -54,7 +54,7 @@ fn words(line: &str) -> Read<Vec<String>> {
         match c {
             '"' => quoted = !quoted,
             c if c.is_whitespace() && !quoted => {
-                words.extend(Some(std::mem::take(&mut word)).filter(|w| !w.is_empty()))
+                words.extend(Some(std::mem::take(&mut word)).filter(|w| !w.is_empty()));
             }
             c => word.push(c),
         }
@@ -238,7 +238,7 @@ fn instance_word(instance: &mut Instance, word: &str) -> Read<()> {
             "meta" => drop(instance.meta.insert(key, value)),
             "node-meta" => drop(instance.node_meta.insert(key, value)),
             "port" => {
-                instance.ports.push(NamedPort { name: key, port: number(&value)?, default: instance.ports.is_empty() })
+                instance.ports.push(NamedPort { name: key, port: number(&value)?, default: instance.ports.is_empty() });
             }
             _ => {
                 let (address, port) = address(&value)?;

@@ -27,8 +27,10 @@ pub struct Stage {
     pub now: UnixMillis,
     /// Headers of Consul's answers.
     pub meta: AnswerMeta,
-    /// Whether Consul answers; while it doesn't, the last answer of each Service stands, and no read is answered.
+    /// Whether Consul answers; while it doesn't, the last answers stand, and no read is answered.
     pub answering: bool,
+    /// Datacenters that don't answer.
+    pub down: BTreeSet<String>,
     /// Since when the lineage is broken.
     pub broken: Option<UnixMillis>,
     /// Nodes that are alive without regard to instances; a node that has instances in the world exists too.
@@ -43,10 +45,11 @@ pub struct Stage {
     pub writes: usize,
     /// Confirming reads so far.
     pub reads: usize,
-    answers: BTreeMap<ObjectKey, Answer<std::sync::Arc<Vec<Instance>>>>,
-    heard: BTreeMap<ObjectKey, UnixMillis>,
+    answers: BTreeMap<HealthQuery, (UnixMillis, Answer<Arc<Vec<Instance>>>)>,
     started: UnixMillis,
     memories: BTreeMap<ObjectKey, Memory>,
+    choices: BTreeMap<ObjectKey, Choice>,
+    yielding: BTreeMap<ObjectKey, UnixMillis>,
     ledger: Ledger,
     due: BTreeMap<ObjectKey, UnixMillis>,
 }
@@ -70,6 +73,7 @@ impl Stage {
             now,
             meta: AnswerMeta::default(),
             answering: true,
+            down: BTreeSet::new(),
             broken: None,
             alive: BTreeSet::new(),
             resolved: BTreeMap::new(),
@@ -78,9 +82,10 @@ impl Stage {
             writes: 0,
             reads: 0,
             answers: BTreeMap::new(),
-            heard: BTreeMap::new(),
             started: now,
             memories: BTreeMap::new(),
+            choices: BTreeMap::new(),
+            yielding: BTreeMap::new(),
             ledger: Ledger::default(),
             due: BTreeMap::new(),
         }
@@ -88,7 +93,7 @@ impl Stage {
 
     /// The process stops and starts: what it remembered is gone, the world stands.
     pub fn restart(&mut self) {
-        (self.memories, self.answers, self.heard, self.due) = Default::default();
+        (self.memories, self.answers, self.due, self.choices, self.yielding) = Default::default();
         self.ledger = Ledger::default();
         self.started = self.now;
     }
@@ -113,16 +118,41 @@ impl Stage {
             self.apply(&changes);
             return Synced { judged: None, changes };
         };
+        let none = BTreeSet::new();
         match intent::parse(&service, &self.settings).intent {
-            Intent::ToKube(wish) => self.fill(&service, &wish),
-            Intent::None(why) => {
-                let none = BTreeSet::new();
-                let changes = packing::withdraw(&service, &self.slices_of(key), &none, &self.settings.identity, why);
-                self.apply(&changes);
-                Synced { judged: None, changes }
+            Intent::ToKube(wish) => self.fill(&service, &wish, Mode::Follow),
+            Intent::None(why) => self.withdraw(&service, why),
+            Intent::ToConsul(_) => self.withdraw(&service, UserIntent::OtherDirection),
+            Intent::Frozen(direction) => {
+                let slices = self.slices_of(key);
+                match to_kube::frozen(&service, direction, &slices, &none, &self.settings) {
+                    Some((wish, mode)) => self.fill(&service, &wish, mode),
+                    None => Synced { judged: None, changes: Vec::new() },
+                }
             }
-            _ => Synced { judged: None, changes: Vec::new() },
+            Intent::Yield => {
+                let since = *self.yielding.entry(key.clone()).or_insert(self.now);
+                let slices = self.slices_of(key);
+                match to_kube::may_yield(&service, &slices, &none, &self.settings, since, self.now) {
+                    Some(at) => {
+                        self.due.insert(key.clone(), at);
+                        Synced { judged: None, changes: Vec::new() }
+                    }
+                    None => self.withdraw(&service, UserIntent::Unsupported),
+                }
+            }
+            Intent::Suspended(_) => Synced { judged: None, changes: Vec::new() },
         }
+    }
+
+    fn withdraw(&mut self, service: &KubeService, why: UserIntent) -> Synced {
+        let slices = self.slices_of(&service.key);
+        let changes = packing::withdraw(service, &slices, &BTreeSet::new(), &self.settings.identity, why);
+        self.apply(&changes);
+        self.memories.remove(&service.key);
+        self.ledger.forget(&service.key);
+        self.due.remove(&service.key);
+        Synced { judged: None, changes }
     }
 
     /// Lets time pass: each Service is synced whenever it asked to be looked at again.

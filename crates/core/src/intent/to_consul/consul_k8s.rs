@@ -20,14 +20,16 @@ pub const META_PREFIX: &str = "consul.hashicorp.com/service-meta-";
 /// Passing weight.
 pub const WEIGHT: &str = "consul.hashicorp.com/service-weight";
 
-/// What `service-sync` says; none where it is absent or can't be read, which is told.
+/// What `service-sync` says; none where it is absent or can't be read.
 #[must_use]
-pub fn sync(service: &KubeService) -> (Option<bool>, Option<Problem>) {
-    let Some(text) = service.annotations.get(SYNC) else { return (None, None) };
-    match go_bool(text) {
-        Some(value) => (Some(value), None),
-        None => (None, Some(ignored(SYNC, text, "is none of true, false, 1, 0, t, f"))),
-    }
+pub fn sync(service: &KubeService) -> Option<bool> {
+    go_bool(service.annotations.get(SYNC)?)
+}
+
+/// A value of `service-sync` that can't be read is passed over, as there, but told.
+pub(super) fn check_sync(reader: &mut Reader<'_>) {
+    let text = reader.annotations.get(SYNC).filter(|text| reader.consul_k8s && go_bool(text).is_none());
+    reader.warnings.extend(text.map(|text| ignored(SYNC, text, "is none of true, false, 1, 0, t, f")));
 }
 
 /// Go's `strconv.ParseBool`.

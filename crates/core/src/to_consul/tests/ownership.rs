@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::check;
+use super::{check, rests};
 
 #[test]
 fn a_name_is_for_one_namespace_and_the_older_keeps_it() {
@@ -15,7 +15,7 @@ fn a_name_is_for_one_namespace_and_the_older_keeps_it() {
             register blog.web@consul8s-me as web at 10.0.0.2:80, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
             · blog.web@consul8s-me: registered, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
             shop/web:
-            SharedName: the Consul name "web" is that of the older Service blog/web; to share it, both must say so in consul8s/service.name, or give another name there
+            SharedName: the Consul name "web" is that of the Service blog/web, which had it first; to share it, both must say so in consul8s/service.name, or give another name there
         "#]],
     );
 }
@@ -49,7 +49,7 @@ fn one_alone_can_not_say_so() {
             register blog.web@consul8s-me as web at 10.0.0.2:80, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
             · blog.web@consul8s-me: registered, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
             shop/web:
-            SharedName: the Consul name "web" is that of the older Service blog/web; to share it, both must say so in consul8s/service.name, or give another name there
+            SharedName: the Consul name "web" is that of the Service blog/web, which had it first; to share it, both must say so in consul8s/service.name, or give another name there
         "#]],
     );
 }
@@ -79,7 +79,7 @@ fn of_two_services_with_one_id_the_older_has_it() {
              service shop/b created=1 port=http:80 @address=10.0.0.2 @id=x"],
         &expect![[r#"
             shop/a:
-            OwnershipConflict: the ID "x" is that of the older Service shop/b; give another one in consul8s/service.id
+            OwnershipConflict: the ID "x" is that of the Service shop/b, which had it first; give another one in consul8s/service.id
             shop/b:
             create node consul8s-me
             register x@consul8s-me as b at 10.0.0.2:80, passing: shop/b has neither selector nor EndpointSlices: nothing to judge by
@@ -89,7 +89,7 @@ fn of_two_services_with_one_id_the_older_has_it() {
 }
 
 #[test]
-fn also_when_the_younger_was_first() {
+fn but_who_stands_under_it_keeps_it() {
     check(
         &[
             "service shop/b created=2 port=http:80 @address=10.0.0.1 @id=x",
@@ -97,12 +97,8 @@ fn also_when_the_younger_was_first() {
         ],
         &expect![[r#"
             shop/a:
-            change x@consul8s-me: name b → a; address 10.0.0.1:80 → 10.0.0.2:80; meta consul8s-uid uid-shop/b → uid-shop/a; meta external-k8s-ref-name b → a; passing: shop/a has neither selector nor EndpointSlices: nothing to judge by
-            · x@consul8s-me: registered, passing: shop/a has neither selector nor EndpointSlices: nothing to judge by
-            shop/b:
-            deregister x@consul8s-me, b: intent: an older Service has the name or the ID
-            OwnershipConflict: the ID "x" is that of the older Service shop/a; give another one in consul8s/service.id
-            · x@consul8s-me: goes: intent: an older Service has the name or the ID
+            OwnershipConflict: the ID "x" is that of the Service shop/b, which had it first; give another one in consul8s/service.id
+            · x@consul8s-me: registered, passing: shop/b has neither selector nor EndpointSlices: nothing to judge by
         "#]],
     );
 }
@@ -223,6 +219,74 @@ fn until_it_is_taken_over() {
             take over node consul8s-me
             need a read of Service shop/y at 1000000ms
             · shop.y@consul8s-me: stays: its Service is missing, to be confirmed
+        "#]],
+    );
+}
+
+#[test]
+fn a_name_that_stands_is_kept_also_against_an_older_service() {
+    check(
+        &[
+            "service shop/web created=2 port=http:80 @address=10.0.0.1",
+            "service blog/old created=1 port=http:80 @name=web @address=10.0.0.2",
+        ],
+        &expect![[r#"
+            blog/old:
+            SharedName: the Consul name "web" is that of the Service shop/web, which had it first; to share it, both must say so in consul8s/service.name, or give another name there
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}
+
+#[test]
+fn when_it_is_gone_the_other_one_gets_it() {
+    rests(
+        &[
+            "service shop/web created=2 port=http:80 @address=10.0.0.1 @id=x",
+            "service blog/web created=1 port=http:80 @address=10.0.0.2 @id=x",
+            "deleted shop/web",
+        ],
+        &expect![[r#"
+            deregister x@consul8s-me, web: intent: Service deleted
+            register x@consul8s-me as web at 10.0.0.2:80, passing: blog/web has neither selector nor EndpointSlices: nothing to judge by
+            =
+        "#]],
+    );
+}
+
+#[test]
+fn an_id_given_up_is_taken_without_a_gap() {
+    rests(
+        &[
+            "service shop/a port=http:80 @address=10.0.0.1 @id=x",
+            "service shop/a port=http:80 @address=10.0.0.1 @id=y
+             service shop/0 port=http:80 @address=10.0.0.2 @id=x",
+        ],
+        &expect![[r#"
+            register y@consul8s-me as a at 10.0.0.1:80, passing: shop/a has neither selector nor EndpointSlices: nothing to judge by
+            deregister x@consul8s-me, a: moved to y@consul8s-me
+            register x@consul8s-me as 0 at 10.0.0.2:80, passing: shop/0 has neither selector nor EndpointSlices: nothing to judge by
+            =
+        "#]],
+    );
+}
+
+#[test]
+fn a_frozen_service_keeps_its_name_over_a_restart() {
+    rests(
+        &[
+            "service shop/web created=2 port=http:80 @address=10.0.0.1",
+            "service shop/web created=2 port=http:80 @address=10.0.0.1 @weight=0
+             service blog/web created=1 port=http:80 @address=10.0.0.2
+             restart",
+        ],
+        &expect![[r#"
+            =
+            blog/web:
+            SharedName: the Consul name "web" is that of the Service shop/web, which had it first; to share it, both must say so in consul8s/service.name, or give another name there
+            shop/web:
+            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force
+            · shop.web@consul8s-me: stays: frozen, only its check follows
         "#]],
     );
 }

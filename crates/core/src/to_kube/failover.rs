@@ -1,0 +1,146 @@
+//! Which datacenter is in use (contract §2, `consul8s/service.failover`). A switch is what the user asked for, not absence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::health;
+use crate::intent::applied;
+use crate::intent::to_kube::ToKube;
+use crate::kube::{KubeService, KubeSlice};
+use crate::names;
+use crate::problem::{Problem, Reason};
+use crate::settings::Settings;
+use crate::time::UnixMillis;
+
+use super::Source;
+use super::belongs::{self, Belongs};
+use super::instance::Bench;
+
+/// How long the primary must have had a ready instance until it is used again.
+pub const BACK_AFTER: Duration = Duration::from_secs(30);
+/// How long the primary may be silent where `max_staleness` is not given.
+const SILENT_AFTER: Duration = Duration::from_secs(30);
+
+/// What is remembered of the choice.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    begun: bool,
+    /// Datacenter of `failover` in use; none = the primary.
+    in_use: Option<String>,
+    /// Since when the primary has had a ready instance, while another is in use.
+    primary_ready: Option<UnixMillis>,
+}
+
+/// What the choice rests on.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'a> {
+    /// The Service.
+    pub service: &'a KubeService,
+    /// What it asks for.
+    pub intent: &'a ToKube,
+    /// All slices of the Service: what was in use before a restart stands there.
+    pub slices: &'a [&'a KubeSlice],
+    /// The primary, then the datacenters of `failover`, as [`ToKube::queries`] has them.
+    pub sources: &'a [Source<'a>],
+    /// Addresses of the hostnames in the answers.
+    pub resolved: &'a BTreeMap<String, Vec<IpAddr>>,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The time.
+    pub now: UnixMillis,
+}
+
+/// The source to be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its place among the candidates.
+    pub index: usize,
+    /// `FailedOver`, when this is another than before.
+    pub event: Option<Problem>,
+    /// When to look again, if nothing else happens.
+    pub look_again: Option<UnixMillis>,
+}
+
+/// Chooses, and remembers the choice.
+pub fn choose(candidates: &Candidates<'_>, choice: &mut Choice) -> Chosen {
+    let Candidates { intent, now, .. } = *candidates;
+    if !std::mem::replace(&mut choice.begun, true) {
+        choice.in_use = used_before(candidates);
+    }
+    let before = intent.failover.iter().position(|dc| Some(dc) == choice.in_use.as_ref()).map_or(0, |at| at + 1);
+    let index = next(candidates, choice, before);
+    choice.in_use = index.checked_sub(1).and_then(|at| intent.failover.get(at).cloned());
+    let back_at = choice.primary_ready.map(|since| since.after(BACK_AFTER));
+    let silent_at = candidates.sources.first().map(|primary| primary.heard.after(silent_after(intent)));
+    let look_again = if intent.failover.is_empty() { None } else { back_at.or(silent_at).filter(|at| *at > now) };
+    let event = (index != before).then(|| event(candidates, before, index));
+    Chosen { index, event, look_again }
+}
+
+/// The datacenter that our slices say was in use.
+fn used_before(candidates: &Candidates<'_>) -> Option<String> {
+    let Candidates { service, slices, settings, .. } = *candidates;
+    let texts = slices.iter().filter(|slice| {
+        belongs::of(slice, service, &settings.identity, &BTreeSet::new()) == Belongs::Ours
+    });
+    let mut texts = texts.filter_map(|slice| slice.annotations.get(names::SLICE_APPLIED));
+    texts.find_map(|text| applied::parse(text, service, settings)?.query.datacenter)
+}
+
+fn next(candidates: &Candidates<'_>, choice: &mut Choice, before: usize) -> usize {
+    let Candidates { intent, sources, now, .. } = *candidates;
+    let (Some(primary), false) = (sources.first(), intent.failover.is_empty()) else {
+        choice.primary_ready = None;
+        return 0;
+    };
+    let silent = now.since(primary.heard) >= silent_after(intent);
+    let ready = |source: &Source<'_>| has_ready(candidates, source);
+    let first_other = || sources.iter().enumerate().skip(1).find(|(_, source)| ready(source)).map(|(at, _)| at);
+    if before == 0 {
+        choice.primary_ready = None;
+        // What is hidden from us is no reason to leave: it may be there.
+        let whole = |answer: &crate::consul::Answer<_>| !answer.meta.filtered && !answer.meta.anonymous_under_deny;
+        let none_ready = primary.answer.is_some_and(whole) && !ready(primary);
+        return if silent || none_ready { first_other().unwrap_or(0) } else { 0 };
+    }
+    let back = !silent && ready(primary);
+    choice.primary_ready = if back { choice.primary_ready.or(Some(now)) } else { None };
+    let long_enough = choice.primary_ready.is_some_and(|since| now.since(since) >= BACK_AFTER);
+    let still = sources.get(before).is_some_and(ready);
+    let at = match (back && long_enough, still) {
+        (true, _) => 0,
+        (false, true) => before,
+        // The one in use has none left: the next, or the primary although it has only just come back.
+        (false, false) => first_other().unwrap_or(if back { 0 } else { before }),
+    };
+    if at == 0 {
+        choice.primary_ready = None;
+    }
+    at
+}
+
+fn silent_after(intent: &ToKube) -> Duration {
+    intent.max_staleness.unwrap_or(SILENT_AFTER)
+}
+
+fn has_ready(candidates: &Candidates<'_>, source: &Source<'_>) -> bool {
+    let Candidates { service, intent, resolved, settings, .. } = *candidates;
+    let mut bench = Bench::new(service, intent, settings, resolved);
+    let instances = source.answer.iter().flat_map(|answer| answer.body.iter());
+    let mut judged = instances.map(|instance| bench.judge(instance));
+    judged.any(|one| one.rule.is_none() && health::admits(intent.health, &health::of(one.instance)))
+}
+
+fn event(candidates: &Candidates<'_>, before: usize, index: usize) -> Problem {
+    let name = |at: usize| match at.checked_sub(1).and_then(|at| candidates.intent.failover.get(at)) {
+        Some(datacenter) => format!("datacenter {datacenter}"),
+        None => "the primary datacenter".to_owned(),
+    };
+    let why = match (index, before) {
+        (0, _) => "which has had a ready instance again",
+        (_, 0) => "as the primary has no ready instance, or doesn't answer",
+        _ => "as the one before has no ready instance",
+    };
+    Problem::new(Reason::FailedOver, format!("instances of {} are used now, {why}", name(index)))
+}
