@@ -6,6 +6,7 @@
     reason = "talking to the person who runs it is this program's job"
 )]
 
+mod bench;
 mod cargo;
 mod test;
 mod testbed;
@@ -30,6 +31,9 @@ enum Chore {
     /// The real servers that tests and benches run against.
     #[command(subcommand)]
     Testbed(testbed::Chore),
+    /// Measures consul8s on the real servers, beside the floor of the same machine in the same run.
+    #[command(subcommand)]
+    Bench(bench::Chore),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -37,6 +41,7 @@ async fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Test(arguments) => test::run(&arguments).await,
         Chore::Testbed(chore) => testbed::run(chore).await,
+        Chore::Bench(chore) => bench::run(chore).await,
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

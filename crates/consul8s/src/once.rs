@@ -116,13 +116,11 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
         let world = self.world();
         let keys = world.all_keys();
-        let told =
-            |key: &ObjectKey| world.records().find(|(k, _)| *k == key).and_then(|(_, record)| record.told.as_ref());
-        keys.iter()
-            .filter(|key| {
-                let pending = told(key).is_some_and(|told| told.state == State::Pending || told.retrying);
-                pending && !(plans_only && told(key).is_some_and(|told| !told.pending.is_empty()))
-            })
-            .count()
+        let told = keys.iter().filter_map(|key| world.told(key));
+        told.filter(|told| {
+            let pending = told.state == State::Pending || told.retrying;
+            pending && (!plans_only || told.pending.is_empty())
+        })
+        .count()
     }
 }

@@ -10,8 +10,6 @@ use consul8s_core::time::UnixMillis;
 use crate::controller::Controller;
 use crate::metrics::Snapshot;
 
-/// Kubernetes' watches are renewed at least this often, so silence up to here is as expected.
-const KUBE_QUIET: Duration = Duration::from_secs(60);
 /// A blocking query that finds no change answers after its wait and a sixteenth.
 const CONSUL_QUIET: Duration = Duration::from_secs(330);
 
@@ -57,7 +55,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             sourced,
             staleness: (
                 staleness(world.consul_trouble.is_some(), world.consul_heard, CONSUL_QUIET, now),
-                staleness(world.kube_trouble.is_some(), world.kube_heard, KUBE_QUIET, now),
+                // A watch of a quiet cluster tells nothing; a dead one is noticed within 30 s and is trouble then.
+                staleness(world.kube_trouble.is_some(), world.kube_heard, Duration::MAX, now),
             ),
             watches: world.sources.iter().count() as u64,
             queue_depth: self.queue.depth() as u64,

@@ -21,6 +21,7 @@ pub mod packing;
 pub mod plan;
 pub mod ports;
 pub mod problem;
+pub mod repairs;
 pub mod settings;
 pub mod time;
 pub mod to_consul;

@@ -12,7 +12,7 @@ use consul8s_core::evidence::UserIntent;
 use consul8s_core::guard;
 use consul8s_core::intent::{self, Intent};
 use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
-use consul8s_core::ports::ApiError;
+use consul8s_core::ports::{ApiError, ErrorKind};
 use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::claims::{Claim, Claims};
@@ -21,7 +21,7 @@ use consul8s_core::to_consul::nodes::Marks;
 
 use crate::feeds;
 use kube::{Changed, Objects};
-use record::{Gone, Record};
+use record::{Gone, Record, Told};
 use registry::Registry;
 use sources::Sources;
 
@@ -86,6 +86,12 @@ impl World {
     /// All that is remembered.
     pub fn records(&self) -> impl Iterator<Item = (&ObjectKey, &Record)> {
         self.records.iter()
+    }
+
+    /// What the last look at a Service found.
+    #[must_use]
+    pub fn told(&self, key: &ObjectKey) -> Option<&Told> {
+        self.records.get(key)?.told.as_ref()
     }
 
     /// Forgets a Service of which nothing is left anywhere.
@@ -178,8 +184,11 @@ impl World {
         }
     }
 
-    /// Consul did not answer as it should. Told once; what is published stays.
+    /// Consul did not answer as it should. Told once; what is published stays. That one query is refused says nothing about the rest.
     pub fn consul_fails(&mut self, error: &ApiError) {
+        if matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
+            return;
+        }
         if self.consul_trouble.replace(error.clone()).is_none() {
             tracing::warn!(%error, "Consul does not answer as it should; what stands stays, and it is asked again");
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use consul8s_core::guard::{Memory, NodeReading, ServiceReading};
 use consul8s_core::intent::Intent;
 use consul8s_core::problem::Problem;
+use consul8s_core::repairs::Repairs;
 use consul8s_core::settings::Direction;
 use consul8s_core::time::UnixMillis;
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ pub struct Record {
     pub yielding: Option<UnixMillis>,
     /// Names of slices that strangers hold.
     pub taken: BTreeSet<String>,
+    /// What was written for it, and how often it had to be written again.
+    pub repairs: Repairs,
     /// How it left Kubernetes, when it is not there.
     pub gone: Option<Gone>,
     /// What the last look found.

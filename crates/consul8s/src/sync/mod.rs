@@ -1,5 +1,6 @@
 //! One look at a Service, read aloud: gather, parse, plan, guard, apply, report.
 
+mod peace;
 mod report;
 mod to_consul;
 mod to_kube;

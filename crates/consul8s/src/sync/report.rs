@@ -130,7 +130,8 @@ fn problems(plan: &Planned) -> Vec<Problem> {
     let parsed = plan.parsed.iter().flat_map(|parsed| parsed.problems.iter());
     let judged = plan.slices.judged.iter().flat_map(|judged| judged.problems.iter());
     let registrations = plan.registrations.problems.iter().chain(&plan.registrations.blocked);
-    let mut all: Vec<Problem> = parsed.chain(judged).chain(registrations).cloned().collect();
+    let mut all: Vec<Problem> =
+        parsed.chain(judged).chain(&plan.slices.troubles).chain(registrations).cloned().collect();
     all.sort();
     all.dedup();
     all

@@ -10,6 +10,7 @@ use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::{self, HeldBecause, Input, Missing, Need, RegistrationChange, RegistrationPlan, Seen};
 
+use super::peace;
 use super::writers::Writers;
 use crate::controller::Controller;
 use crate::metrics::Write;
@@ -46,7 +47,7 @@ pub(super) fn plan(
     };
     let slices: Vec<Arc<KubeSlice>> = world.slices.of_service(key).cloned().collect();
     let slices: Vec<&KubeSlice> = slices.iter().map(Arc::as_ref).collect();
-    let plan = to_consul::plan(&Input {
+    let mut plan = to_consul::plan(&Input {
         key,
         seen,
         slices: &slices,
@@ -63,6 +64,10 @@ pub(super) fn plan(
     if let Some(held) = plan.held.as_ref().filter(|held| held.why == HeldBecause::Mass) {
         world.losses.held(key, &held.hold);
     }
+    let kept = peace::keep(std::mem::take(&mut plan.changes), &mut world.record(key).repairs, now);
+    plan.changes = kept.changes;
+    plan.problems.extend(kept.problems);
+    plan.look_again = plan.look_again.into_iter().chain(kept.look_again).min();
     plan
 }
 
@@ -86,6 +91,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 self.write_change(change, writers).await?;
             } else {
                 self.write_change(change, writers).await?;
+                peace::note(change, &mut self.world().record(key).repairs, self.clock.now());
             }
             written += 1;
         }

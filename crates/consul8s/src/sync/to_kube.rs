@@ -12,12 +12,14 @@ use consul8s_core::intent::to_kube::ToKube;
 use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
 use consul8s_core::packing::{self, SliceChange};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
+use consul8s_core::problem::{Problem, Reason};
 use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_kube::belongs::{self, Belongs};
 use consul8s_core::to_kube::{self, Input, Mode, Source, YIELD_AFTER};
 use futures::future::join_all;
 
+use super::peace;
 use super::writers::Writers;
 use crate::controller::Controller;
 use crate::feeds::Demand;
@@ -36,6 +38,8 @@ pub(super) struct SlicePlan {
     pub(super) look_again: Option<UnixMillis>,
     /// The source has not answered yet.
     pub(super) waiting: bool,
+    /// Problems beside the guard's: the query is refused, or somebody changes our slices back.
+    pub(super) troubles: Vec<Problem>,
     /// What is asked for, for the readings that the guard needs.
     wish: Option<Arc<ToKube>>,
 }
@@ -130,6 +134,7 @@ fn follow(
     let Some(source) = world.sources.get(&wish.query) else { return SlicePlan::default() };
     let (answer, heard, broken, trigger) = (source.answer.clone(), source.heard, source.broken, source.changed);
     let waiting = answer.is_none();
+    let trouble = source.trouble.as_ref().and_then(refused);
     let nothing = BTreeMap::new();
     let record = world.record(key);
     let plan = to_kube::plan(&Input {
@@ -170,8 +175,25 @@ fn follow(
         settings,
         trigger: Some(trigger),
     });
-    let look_again = judged.look_again;
-    SlicePlan { judged: Some(judged), changes, look_again, waiting, wish: Some(Arc::new(wish)) }
+    let kept = peace::keep(changes, &mut record.repairs, now);
+    let look_again = judged.look_again.into_iter().chain(kept.look_again).min();
+    let (changes, troubles) = (kept.changes, trouble.into_iter().chain(kept.problems).collect());
+    SlicePlan { judged: Some(judged), changes, look_again, waiting, troubles, wish: Some(Arc::new(wish)) }
+}
+
+/// What Consul says about the query itself, and not about its own state.
+fn refused(error: &ApiError) -> Option<Problem> {
+    match error.kind {
+        ErrorKind::Invalid => Some(Problem::new(
+            Reason::InvalidAnnotation,
+            format!("Consul refuses the query of the Service's annotations, and what stands stays: {error}"),
+        )),
+        ErrorKind::Forbidden => Some(Problem::new(
+            Reason::ConsulPermissionDenied,
+            format!("Consul refuses our token, and what stands stays; it needs service:read and node:read: {error}"),
+        )),
+        _ => None,
+    }
 }
 
 /// A Service that got a selector: ours go once another manager's slice shows a ready endpoint, or after a while.
@@ -230,6 +252,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 tracing::debug!(service = %key, slice = %change.key(), written, %error, "a write was refused");
                 return Err(error);
             }
+            peace::note(change, &mut self.world().record(key).repairs, self.clock.now());
         }
         Ok(plan.changes.len())
     }

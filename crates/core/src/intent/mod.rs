@@ -127,3 +127,6 @@ fn suspended(service: &KubeService) -> Result<bool, Problem> {
     let Some(text) = service.annotations.get(names::SUSPEND) else { return Ok(false) };
     value::boolean(text).map_err(|why| value::invalid(names::SUSPEND, text, &why))
 }
+
+#[cfg(test)]
+mod tests;

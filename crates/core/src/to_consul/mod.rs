@@ -181,6 +181,8 @@ pub enum Stays {
     Unconfirmed,
     /// Another installation has registered the Service too.
     Elsewhere,
+    /// It is to get another ID, which is somebody else's.
+    NewIdTaken,
 }
 
 /// What is held.

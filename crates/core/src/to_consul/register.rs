@@ -1,9 +1,10 @@
 //! The plan while it is being made, and the part of it that registers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::consul::{Registration, ServiceId};
-use crate::evidence::{Evidence, Successor};
+use crate::evidence::{Evidence, Successor, UserIntent};
 use crate::intent::to_consul::{OnDelete, ToConsul};
 use crate::kube::{KubeService, ObjectKey};
 use crate::names;
@@ -13,11 +14,24 @@ use super::candidate::{Candidate, Subject};
 use super::change::{Before, RegistrationChange, same_check, same_service};
 use super::cluster::Cluster;
 use super::nodes::{Marks, Standing, key_of, record};
-use super::readiness::Readiness;
+use super::readiness::{Readiness, Verdict};
+use super::removal::{self, Why};
 use super::{Decision, Fate, Input, RegistrationPlan, Stays, called, ids, sources};
 
 /// How long to wait for another Service's registration to go before its ID is taken.
-const WAIT_FOR_ID: std::time::Duration = std::time::Duration::from_secs(5);
+const WAIT_FOR_ID: Duration = Duration::from_secs(5);
+
+/// Why an ID can't be had, and for which Service it stands, if for one of ours.
+type Taken = (Problem, Option<ObjectKey>);
+
+/// What became of the addresses that are asked for.
+#[derive(Debug, Default)]
+struct Placed {
+    /// Where they stand.
+    at: BTreeMap<Subject, (u32, ServiceId)>,
+    /// Not registered, as their ID is somebody else's: the Service, if it is one of ours.
+    taken: BTreeMap<Subject, Option<ObjectKey>>,
+}
 
 /// A plan in the making.
 #[derive(Debug)]
@@ -77,8 +91,7 @@ impl<'a> Draft<'a> {
     pub(super) fn register(&mut self, service: &KubeService, wish: &ToConsul) {
         if let Some(problem) = self.input.claims.refusal(&service.key, self.input.nodes, &self.marks) {
             self.plan.problems.push(problem);
-            let yielded = super::removal::Why::Intent(crate::evidence::UserIntent::Yielded);
-            return super::removal::all(self, yielded);
+            return removal::all(self, Why::Intent(UserIntent::Yielded));
         }
         if let Some(problem) = self.registered_elsewhere(service) {
             self.plan.problems.push(problem);
@@ -97,25 +110,26 @@ impl<'a> Draft<'a> {
             .map(|standing| (Subject::of(standing.service), standing.service.id.as_str()))
             .collect();
         let given = ids::assign(&wish.id, &subjects, &found.wanted);
-        let mut stands_at: BTreeMap<Subject, (u32, ServiceId)> = BTreeMap::new();
+        let mut placed = Placed::default();
         for (candidate, id) in found.wanted.iter().zip(given) {
             let verdict = readiness.judge(&candidate.subject, candidate.target.as_ref().map(|(_, name)| name.as_str()));
             let wanted = registration(service, wish, candidate, id, verdict, &self.marks);
-            if let Some(at) = self.register_one(wanted) {
-                stands_at.insert(candidate.subject.clone(), at);
+            match self.register_one(wanted) {
+                Ok(at) => drop(placed.at.insert(candidate.subject.clone(), at)),
+                Err(by) => drop(placed.taken.insert(candidate.subject.clone(), by)),
             }
         }
-        self.remove_rest(&stands_at, found.gone_because, &readiness);
+        self.remove_rest(&placed, found.gone_because, &readiness);
     }
 
-    /// Registers or corrects one; gives where it stands, unless its ID is somebody else's.
-    fn register_one(&mut self, mut wanted: Registration) -> Option<(u32, ServiceId)> {
+    /// Registers or corrects one; gives where it stands, or whose its ID is.
+    fn register_one(&mut self, mut wanted: Registration) -> Result<(u32, ServiceId), Option<ObjectKey>> {
         let (ordinal, before) = match self.spot(&wanted.id) {
             Ok(spot) => spot,
-            Err(problem) => {
+            Err((problem, by)) => {
                 self.decide(clean(wanted.id.as_str(), 300), Fate::Taken);
                 self.plan.problems.push(problem);
-                return None;
+                return Err(by);
             }
         };
         wanted.node = self.input.nodes.name(ordinal);
@@ -127,11 +141,11 @@ impl<'a> Draft<'a> {
         self.decide(what, Fate::Registered { status: wanted.status, output: wanted.output.clone() });
         let at = (ordinal, wanted.id.clone());
         self.write(wanted, before);
-        Some(at)
+        Ok(at)
     }
 
     /// Where an ID stands, or is to stand, with what is there.
-    fn spot(&mut self, id: &ServiceId) -> Result<(u32, Before), Problem> {
+    fn spot(&mut self, id: &ServiceId) -> Result<(u32, Before), Taken> {
         let nodes = self.input.nodes;
         let mine = self.standing.iter().copied().find(|standing| standing.service.id == id.as_str());
         match mine.or_else(|| nodes.find(id.as_str())) {
@@ -154,14 +168,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether an ID that doesn't stand for this Service may be made its own.
-    fn may_take(&mut self, standing: &Standing<'_>) -> Result<(), Problem> {
+    fn may_take(&mut self, standing: &Standing<'_>) -> Result<(), Taken> {
         let conflict = |whose: &str, way: &str| {
-            let message = format!("the ID of {standing} {whose}; {way}");
-            Err(Problem::new(Reason::OwnershipConflict, message))
+            Problem::new(Reason::OwnershipConflict, format!("the ID of {standing} {whose}; {way}"))
         };
-        let other_id = format!("give another one in {}", names::SERVICE_ID);
         if !self.marks.ours(standing.service) {
-            return conflict("was registered by somebody else and stays theirs", &other_id);
+            let way = format!("give another one in {}", names::SERVICE_ID);
+            return Err((conflict("was registered by somebody else and stays theirs", &way), None));
         }
         match key_of(standing.service) {
             // Ours by its owner, with the rest of its marks gone: somebody edited it.
@@ -169,7 +182,8 @@ impl<'a> Draft<'a> {
             // To take it now would leave a gap in what the other one has registered.
             Some(other) => {
                 self.plan.look_again = Some(self.input.now.after(WAIT_FOR_ID));
-                conflict(&format!("still stands for {other}"), "it is taken as soon as that is removed")
+                let whose = format!("still stands for {other}");
+                Err((conflict(&whose, "it is taken as soon as that is removed"), Some(other)))
             }
         }
     }
@@ -194,32 +208,48 @@ impl<'a> Draft<'a> {
     }
 
     /// What stands beyond what is asked for: it goes after everything else has been registered.
-    fn remove_rest(
-        &mut self,
-        stands_at: &BTreeMap<Subject, (u32, ServiceId)>,
-        gone_because: Option<crate::evidence::UserIntent>,
-        readiness: &Readiness<'_>,
-    ) {
-        let used: BTreeSet<(u32, &str)> = stands_at.values().map(|(ordinal, id)| (*ordinal, id.as_str())).collect();
+    fn remove_rest(&mut self, placed: &Placed, gone_because: Option<UserIntent>, readiness: &Readiness<'_>) {
+        let used: BTreeSet<(u32, &str)> = placed.at.values().map(|(ordinal, id)| (*ordinal, id.as_str())).collect();
         for standing in self.standing.clone() {
             if used.contains(&(standing.ordinal, standing.service.id.as_str())) {
                 continue;
             }
-            let same_id = stands_at.values().find(|(_, id)| id.as_str() == standing.service.id);
-            match stands_at.get(&Subject::of(standing.service)).or(same_id) {
-                Some((ordinal, id)) => {
-                    let successor = Successor::registration(&self.input.nodes.name(*ordinal), id);
-                    self.deregister(&standing, Evidence::Moved(successor));
+            match self.what_becomes(&standing, placed, gone_because) {
+                Ok(evidence) => self.deregister(&standing, evidence),
+                Err(stays) => {
+                    self.decide(called(&standing), Fate::Stays(stays));
+                    self.follow(&standing, readiness);
                 }
-                None => match gone_because {
-                    Some(intent) => self.deregister(&standing, Evidence::Intent(intent)),
-                    None => {
-                        self.decide(called(&standing), Fate::Stays(Stays::NoSlices));
-                        self.follow(&standing, readiness);
-                    }
-                },
             }
         }
+    }
+
+    /// Why a registration that isn't asked for may go, or else why it stays.
+    fn what_becomes(
+        &self,
+        standing: &Standing<'_>,
+        placed: &Placed,
+        gone_because: Option<UserIntent>,
+    ) -> Result<Evidence, Stays> {
+        let subject = Subject::of(standing.service);
+        let same_id = || placed.at.values().find(|(_, id)| id.as_str() == standing.service.id);
+        if let Some((ordinal, id)) = placed.at.get(&subject).or_else(same_id) {
+            return Ok(Evidence::Moved(Successor::registration(&self.input.nodes.name(*ordinal), id)));
+        }
+        match placed.taken.get(&subject) {
+            Some(by) if self.in_the_way(standing, by.as_ref()) => Ok(Evidence::Intent(UserIntent::Yielded)),
+            Some(_) => Err(Stays::NewIdTaken),
+            None => gone_because.map(Evidence::Intent).ok_or(Stays::NoSlices),
+        }
+    }
+
+    /// Two Services that exchange their IDs would wait for each other for ever: the younger lets go.
+    fn in_the_way(&self, standing: &Standing<'_>, of: Option<&ObjectKey>) -> bool {
+        let claims = self.input.claims;
+        let (Some(of), Some(mine)) = (of, claims.get(self.input.key)) else { return false };
+        claims.get(of).is_some_and(|other| {
+            other.id == standing.service.id && (other.created, of) < (mine.created, self.input.key)
+        })
     }
 
     pub(super) fn deregister(&mut self, standing: &Standing<'_>, evidence: Evidence) {
@@ -273,7 +303,7 @@ fn registration(
     wish: &ToConsul,
     candidate: &Candidate,
     id: ServiceId,
-    (status, output): super::readiness::Verdict,
+    (status, output): Verdict,
     marks: &Marks<'_>,
 ) -> Registration {
     Registration {
@@ -320,7 +350,7 @@ fn meta(service: &KubeService, wish: &ToConsul, candidate: &Candidate, marks: &M
 }
 
 /// What stands, with another check; none where somebody has made of it what can't be written back.
-fn as_it_stands(standing: &Standing<'_>, (status, output): super::readiness::Verdict) -> Option<Registration> {
+fn as_it_stands(standing: &Standing<'_>, (status, output): Verdict) -> Option<Registration> {
     let service = standing.service;
     Some(Registration {
         node: standing.node.to_owned(),

@@ -63,8 +63,9 @@ impl fmt::Display for Stays {
             Stays::Suspended => "suspended",
             Stays::Frozen => "frozen, only its check follows",
             Stays::OnDelete => "on_delete: keep",
-            Stays::NoSlices => "in no EndpointSlice, which proves nothing as there is none at all",
+            Stays::NoSlices => "its Service has no EndpointSlice at all, which proves nothing",
             Stays::Unconfirmed => "its Service is missing, to be confirmed",
+            Stays::NewIdTaken => "the ID it is to get is taken",
             Stays::Elsewhere => "another installation has registered the Service",
         })
     }

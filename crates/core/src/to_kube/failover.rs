@@ -81,9 +81,9 @@ pub fn choose(candidates: &Candidates<'_>, choice: &mut Choice) -> Chosen {
 /// The datacenter that our slices say was in use.
 fn used_before(candidates: &Candidates<'_>) -> Option<String> {
     let Candidates { service, slices, settings, .. } = *candidates;
-    let texts = slices.iter().filter(|slice| {
-        belongs::of(slice, service, &settings.identity, &BTreeSet::new()) == Belongs::Ours
-    });
+    let texts = slices
+        .iter()
+        .filter(|slice| belongs::of(slice, service, &settings.identity, &BTreeSet::new()) == Belongs::Ours);
     let mut texts = texts.filter_map(|slice| slice.annotations.get(names::SLICE_APPLIED));
     texts.find_map(|text| applied::parse(text, service, settings)?.query.datacenter)
 }

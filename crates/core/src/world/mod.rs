@@ -13,9 +13,10 @@
 //! *Slices*: `for NS/SERVICE`, `ports=NAME=NUMBER,…`, `manager=`, `owner=`, `owner-uid=`, `terminating`, `note:K=V` for annotation `K`, and
 //! endpoints, ready, `!` not ready or `~` draining.
 //! *Instances*: `ID@NODE`, `ADDRESS[:PORT]` (`-` = none), a health (`passing`, `warning`, `critical`, `maintenance`, `node-critical`,
-//! `node-maintenance`, `unchecked`), `name=` (else the ID), `kind=`, `tags=`, `meta:K=V`, `node-meta:K=V`, `node=ADDRESS`, `zone=`,
+//! `node-maintenance`, `unchecked`), `name=` (else the ID), `dc=`, `kind=`, `tags=`, `meta:K=V`, `node-meta:K=V`, `node=ADDRESS`, `zone=`,
 //! `port:NAME=NUMBER`, `tagged:KEY=ADDRESS:PORT`. A value with spaces stands in double quotes. `#` begins a comment.
 
+mod consul;
 mod parse;
 mod stage;
 

@@ -9,6 +9,7 @@ use crate::kube::{
 use crate::names;
 use crate::time::UnixMillis;
 
+use super::consul::HOME;
 use super::{OWNER, World};
 
 type Read<T> = Result<T, String>;
@@ -223,7 +224,7 @@ fn endpoint(word: &str) -> Endpoint {
 fn instance(who: &str, words: &[&str]) -> Read<Instance> {
     let (id, node) = who.split_once('@').ok_or("an instance is ID@NODE")?;
     let (id, node) = (id.to_owned(), node.to_owned());
-    let mut instance = Instance { name: id.clone(), node, id, datacenter: "dc1".to_owned(), ..Instance::default() };
+    let mut instance = Instance { name: id.clone(), node, id, datacenter: HOME.to_owned(), ..Instance::default() };
     for word in words {
         instance_word(&mut instance, word)?;
     }
@@ -249,6 +250,7 @@ fn instance_word(instance: &mut Instance, word: &str) -> Read<()> {
     }
     match word.split_once('=') {
         Some(("name", value)) => value.clone_into(&mut instance.name),
+        Some(("dc", value)) => value.clone_into(&mut instance.datacenter),
         Some(("kind", value)) => value.clone_into(&mut instance.kind),
         Some(("node", value)) => value.clone_into(&mut instance.node_address),
         Some(("zone", value)) => instance.zone = Some(value.to_owned()),

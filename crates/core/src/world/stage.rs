@@ -2,21 +2,28 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consul::{Answer, AnswerMeta, HealthQuery, Instance, NodeRecord, NodeService, NodeView};
-use crate::guard::{self, Case, Judged, Ledger, Memory, Need, NodeReading, ServiceReading, SourceState};
+use crate::consul::{Answer, AnswerMeta, HealthQuery, Instance};
+use crate::evidence::UserIntent;
+use crate::guard::{self, Case, Judged, Ledger, Memory, NodeReading, ServiceReading, SourceState};
 use crate::intent::{self, Intent, to_kube::ToKube};
 use crate::kube::{AddressType, KubeService, KubeSlice, ObjectKey, SliceSpec};
 use crate::packing::{self, SliceChange};
+use crate::problem::Problem;
 use crate::settings::Settings;
 use crate::time::UnixMillis;
+use crate::to_kube::failover::{self, Candidates, Choice, Chosen};
 use crate::to_kube::{self, Mode, Source};
 
 use super::World;
 
 /// Passes of one sync at most: plan, explicit or first read, and what follows from it.
 const PASSES: usize = 6;
+
+/// An answer, and when it came.
+type Heard = (UnixMillis, Answer<Arc<Vec<Instance>>>);
 
 /// A world with a process in it.
 #[derive(Clone, Debug)]
@@ -45,8 +52,10 @@ pub struct Stage {
     pub writes: usize,
     /// Confirming reads so far.
     pub reads: usize,
-    answers: BTreeMap<HealthQuery, (UnixMillis, Answer<Arc<Vec<Instance>>>)>,
-    started: UnixMillis,
+    /// `FailedOver` so far.
+    pub events: Vec<Problem>,
+    pub(super) answers: BTreeMap<HealthQuery, Heard>,
+    pub(super) started: UnixMillis,
     memories: BTreeMap<ObjectKey, Memory>,
     choices: BTreeMap<ObjectKey, Choice>,
     yielding: BTreeMap<ObjectKey, UnixMillis>,
@@ -81,6 +90,7 @@ impl Stage {
             settings: super::settings(),
             writes: 0,
             reads: 0,
+            events: Vec::new(),
             answers: BTreeMap::new(),
             started: now,
             memories: BTreeMap::new(),
@@ -185,32 +195,31 @@ impl Stage {
         self.world.slices.iter().filter(|slice| slice.service().as_ref() == Some(key)).collect()
     }
 
-    fn fill(&mut self, service: &KubeService, wish: &ToKube) -> Synced {
+    fn fill(&mut self, service: &KubeService, wish: &ToKube, mode: Mode) -> Synced {
         let key = &service.key;
-        if self.answering {
-            let body = self.answer(&wish.query);
-            self.answers.insert(key.clone(), Answer { meta: self.meta.clone(), body: body.into() });
-            self.heard.insert(key.clone(), self.now);
-        }
+        self.hear(wish);
         let mut all = Vec::new();
         let (mut services_read, mut nodes_read) = (Vec::new(), Vec::new());
         let mut last = None;
+        let mut look_again: Option<UnixMillis> = None;
         for _ in 0..PASSES {
-            let (judged, changes) = self.once(service, wish, &services_read, &nodes_read);
+            let (judged, changes, chosen) = self.once(service, wish, mode, &services_read, &nodes_read);
             self.apply(&changes);
             all.extend(changes);
+            self.events.extend(chosen.event);
             (services_read, nodes_read) = self.read(service, wish, &judged.needs);
+            look_again = judged.look_again.into_iter().chain(chosen.look_again).min();
             last = Some(judged);
             if services_read.is_empty() && nodes_read.is_empty() {
                 break;
             }
         }
-        match last.as_ref().and_then(|judged| judged.look_again) {
-            Some(at) => drop(self.due.insert(key.clone(), at.max(self.now.after(Duration::from_millis(1))))),
+        // A source that doesn't answer is tried again, but not at once.
+        let silent = !self.answering || !self.down.is_empty();
+        let least = self.now.after(if silent { Duration::from_secs(1) } else { Duration::from_millis(1) });
+        match look_again.map(|at| at.max(least)).or(silent.then_some(least)) {
+            Some(at) => drop(self.due.insert(key.clone(), at)),
             None => drop(self.due.remove(key)),
-        }
-        if !self.answering {
-            self.due.insert(key.clone(), self.now.after(Duration::from_secs(1)));
         }
         Synced { judged: last, changes: all }
     }
@@ -219,43 +228,40 @@ impl Stage {
         &mut self,
         service: &KubeService,
         wish: &ToKube,
+        mode: Mode,
         services_read: &[ServiceReading],
         nodes_read: &[NodeReading],
-    ) -> (Judged, Vec<SliceChange>) {
+    ) -> (Judged, Vec<SliceChange>, Chosen) {
         let none = BTreeSet::new();
         let mut memory = self.memories.remove(&service.key).unwrap_or_default();
-        let slices: Vec<&KubeSlice> =
-            self.world.slices.iter().filter(|slice| slice.service().as_ref() == Some(&service.key)).collect();
-        let answer = self.answers.get(&service.key);
+        let mut choice = self.choices.remove(&service.key).unwrap_or_default();
+        let Stage { settings, resolved, now, .. } = &*self;
+        let (settings, resolved, now) = (settings, resolved, *now);
+        let slices = self.slices_of(&service.key);
+        let queries = wish.queries();
+        let sources: Vec<Source<'_>> = queries.iter().map(|query| self.source(query)).collect();
+        let candidates =
+            Candidates { service, intent: wish, slices: &slices, sources: &sources, resolved, settings, now };
+        let chosen = failover::choose(&candidates, &mut choice);
+        let source = sources[chosen.index];
         let plan = to_kube::plan(&to_kube::Input {
             service,
             intent: wish,
-            mode: Mode::Follow,
+            mode,
             slices: &slices,
-            source: Source {
-                query: &wish.query,
-                answer,
-                heard: self.heard.get(&service.key).copied().unwrap_or(self.started),
-            },
-            resolved: &self.resolved,
+            source,
+            resolved,
             abandoned: &none,
             memory: &memory,
-            settings: &self.settings,
-            now: self.now,
+            settings,
+            now,
         });
-        let source = answer.map_or_else(SourceState::default, |answer| SourceState::of(&answer.meta, self.broken));
-        let case = Case {
-            plan,
-            service,
-            source,
-            services_read,
-            nodes_read,
-            lease_release: self.lease_release.as_deref(),
-            settings: &self.settings,
-            now: self.now,
-        };
-        let judged = guard::judge(case, &mut memory, &mut self.ledger);
-        self.memories.insert(service.key.clone(), memory);
+        let state =
+            source.answer.map_or_else(SourceState::default, |answer| SourceState::of(&answer.meta, self.broken));
+        let lease_release = self.lease_release.as_deref();
+        let mut ledger = self.ledger.clone();
+        let case = Case { plan, service, source: state, services_read, nodes_read, lease_release, settings, now };
+        let judged = guard::judge(case, &mut memory, &mut ledger);
         let changes = packing::changes(&packing::Input {
             judged: &judged,
             service,
@@ -263,63 +269,13 @@ impl Stage {
             slices: &slices,
             taken: &none,
             abandoned: &none,
-            settings: &self.settings,
-            trigger: Some(self.now),
+            settings,
+            trigger: Some(now),
         });
-        (judged, changes)
-    }
-
-    /// What Consul shows: names without regard to case, as it does.
-    fn answer(&self, query: &HealthQuery) -> Vec<Instance> {
-        let named = self.world.instances.iter().filter(|i| i.name.eq_ignore_ascii_case(&query.name));
-        // The one filter expression that worlds know: `Service.Meta.version == X`.
-        let version = query.filter.as_deref().and_then(|filter| filter.strip_prefix("Service.Meta.version == "));
-        named.filter(|i| version.is_none_or(|v| i.meta.get("version").is_some_and(|m| m == v))).cloned().collect()
-    }
-
-    /// Answers the reads that are due.
-    fn read(
-        &mut self,
-        service: &KubeService,
-        wish: &ToKube,
-        needs: &[Need],
-    ) -> (Vec<ServiceReading>, Vec<NodeReading>) {
-        let (mut services, mut nodes) = (Vec::new(), Vec::new());
-        let due: Vec<&Need> = needs.iter().filter(|need| self.answering && need.not_before() <= self.now).collect();
-        self.reads += due.len();
-        for need in due {
-            match need {
-                Need::ServiceRead { query, .. } => {
-                    let answer = Answer { meta: self.meta.clone(), body: self.answer(query) };
-                    let (settings, resolved) = (&self.settings, &self.resolved);
-                    services.push(ServiceReading::of(service, wish, settings, resolved, query, self.now, &answer));
-                }
-                Need::NodeRead { node, .. } => nodes.push(self.read_node(node)),
-            }
-        }
-        (services, nodes)
-    }
-
-    fn read_node(&self, node: &str) -> NodeReading {
-        let on_node: Vec<&Instance> = self.world.instances.iter().filter(|i| i.node == node).collect();
-        let exists = self.alive.contains(node) || !on_node.is_empty();
-        let view = exists.then(|| NodeView {
-            node: NodeRecord { name: node.to_owned(), ..NodeRecord::default() },
-            services: on_node
-                .iter()
-                .map(|i| {
-                    (i.id.clone(), NodeService { id: i.id.clone(), name: i.name.clone(), ..NodeService::default() })
-                })
-                .collect(),
-            checks: BTreeMap::new(),
-        });
-        let reading = NodeReading::of(
-            node,
-            self.now,
-            &Answer { meta: self.meta.clone(), body: view },
-            &Answer { meta: self.meta.clone(), body: Vec::new() },
-        );
-        NodeReading { alive: self.alive.contains(node), ..reading }
+        self.ledger = ledger;
+        self.memories.insert(service.key.clone(), memory);
+        self.choices.insert(service.key.clone(), choice);
+        (judged, changes, chosen)
     }
 
     /// Carries out changes as the API server would, preconditions included.

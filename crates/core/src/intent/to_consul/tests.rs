@@ -9,6 +9,7 @@ use crate::intent::annotations::TABLE;
 use crate::intent::{self, Intent};
 use crate::kube::{KubeService, ObjectKey, Scope, ServicePort};
 use crate::names;
+use crate::problem::clean;
 use crate::settings::{Direction, Settings};
 
 use super::{PortChoice, consul_k8s, parse};
@@ -37,7 +38,8 @@ fn check(settings: &Settings, cases: &[&[(&str, &str)]], expected: &Expect) {
     let mut out = String::new();
     for annotations in cases {
         for (key, text) in *annotations {
-            write!(out, "{key}={text} ").expect("a string takes all");
+            write!(out, "{}={} ", key.trim_start_matches("consul8s/service."), clean(text, 40))
+                .expect("a string takes all");
         }
         out.push_str("→ ");
         out.push_str(&shown(annotations, settings));
@@ -106,8 +108,7 @@ fn all_that_is_wrong_is_told() {
             ("consul8s/service.remove_registration", "yes"),
         ]],
         &expect![[r#"
-            consul8s/service.name=a
-            b consul8s/service.id=  consul8s/service.port_name=nope consul8s/service.address=10.0.0.1, 010.0.0.1 consul8s/service.weight=70000 consul8s/service.on_delete=leave consul8s/service.node_address=public consul8s/service.remove_registration=yes → refused
+            name=a\u{a}b id=  port_name=nope address=10.0.0.1, 010.0.0.1 weight=70000 on_delete=leave node_address=public remove_registration=yes → refused
                 InvalidAnnotation: annotation consul8s/service.name: "a\u{a}b" holds control characters; the last valid settings stay in force
                 InvalidAnnotation: annotation consul8s/service.id: " " is blank; the last valid settings stay in force
                 PortNameNotFound: annotation consul8s/service.port_name: the Service has no port named "nope": its ports are http, metrics; what is registered stays as it is
@@ -134,20 +135,24 @@ fn names() {
         ],
         &expect![[r#"
             → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-            consul8s/service.name=Shop Web/1 → "Shop Web/1" given id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-            consul8s/service.name=. → refused
+            name=Shop Web/1 → "Shop Web/1" given id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            name=. → refused
                 InvalidAnnotation: annotation consul8s/service.name: "." can't be asked for: Consul's HTTP API reads it as a path; the last valid settings stay in force
-            consul8s/service.name=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx → refused
+            name=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… → refused
                 InvalidAnnotation: annotation consul8s/service.name: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is longer than 255 characters; the last valid settings stay in force
         "#]],
     );
     assert!(parse(&service(&[("consul8s/service.name", &fits)]), &settings()).is_ok(), "255 characters, not bytes");
     let blank = Settings { name_template: " ".into(), ..settings() };
-    check(&blank, &[&[], &[("consul8s/service.name", "web")]], &expect![[r#"
+    check(
+        &blank,
+        &[&[], &[("consul8s/service.name", "web")]],
+        &expect![[r#"
         → refused
             InvalidAnnotation: the name that --name-template gives, " ", is blank; set consul8s/service.name
-        consul8s/service.name=web → "web" given id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-    "#]]);
+        name=web → "web" given id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+    "#]],
+    );
 }
 
 #[test]
@@ -166,19 +171,19 @@ fn meta_keeps_within_what_consul_takes() {
             &[("consul8s/service.meta.long", &value)],
         ],
         &expect![[r#"
-            consul8s/service.meta.team=a b consul8s/service.meta.port-http=8080 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=8080", "port-metrics=9090", "team=a b"] weight 1 Deregister ExternalFirst
-            consul8s/service.meta.=x → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-            consul8s/service.meta.a.b=x → refused
+            meta.team=a b meta.port-http=8080 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=8080", "port-metrics=9090", "team=a b"] weight 1 Deregister ExternalFirst
+            meta.=x → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            meta.a.b=x → refused
                 InvalidAnnotation: annotation consul8s/service.meta.a.b: "x" has a key that Consul refuses: at most 128 letters, digits, '-' and '_'; the last valid settings stay in force
-            consul8s/service.meta.consul-x=x → refused
+            meta.consul-x=x → refused
                 InvalidAnnotation: annotation consul8s/service.meta.consul-x: "x" has a key that begins with consul-, which Consul keeps for itself; the last valid settings stay in force
-            consul8s/service.meta.consul8s-owner=x → refused
+            meta.consul8s-owner=x → refused
                 InvalidAnnotation: annotation consul8s/service.meta.consul8s-owner: "x" has a key that consul8s writes itself; the last valid settings stay in force
-            consul8s/service.meta.external-k8s-ns=x → refused
+            meta.external-k8s-ns=x → refused
                 InvalidAnnotation: annotation consul8s/service.meta.external-k8s-ns: "x" has a key that consul8s writes itself; the last valid settings stay in force
-            consul8s/service.meta.external-source=nomad → refused
+            meta.external-source=nomad → refused
                 InvalidAnnotation: annotation consul8s/service.meta.external-source: "nomad" has a key that consul8s writes itself; the last valid settings stay in force
-            consul8s/service.meta.long=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx → refused
+            meta.long=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… → refused
                 InvalidAnnotation: annotation consul8s/service.meta.long: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is longer than 512 bytes; the last valid settings stay in force
         "#]],
     );
@@ -207,24 +212,32 @@ fn where_addresses_come_from() {
         &[domain, ("consul8s/service.address", " , ")],
         &[("domainName", "*.example.com")],
     ];
-    check(&settings(), &cases, &expect![[r#"
+    check(
+        &settings(),
+        &cases,
+        &expect![[r#"
         domainName=.a.example.com. external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
         external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["b.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. consul8s/service.address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. consul8s/service.address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. consul8s/service.address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        domainName=.a.example.com. address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        domainName=.a.example.com. address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        domainName=.a.example.com. address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
         domainName=*.example.com → refused
             InvalidAnnotation: annotation domainName: "*.example.com" holds "*.example.com", which is neither an IP address nor a DNS name; the last valid settings stay in force
-    "#]]);
-    check(&endpoints, &cases, &expect![[r#"
+    "#]],
+    );
+    check(
+        &endpoints,
+        &cases,
+        &expect![[r#"
         domainName=.a.example.com. external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
         external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http From(Endpoints) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. consul8s/service.address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. consul8s/service.address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. consul8s/service.address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        domainName=.a.example.com. address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        domainName=.a.example.com. address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        domainName=.a.example.com. address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
         domainName=*.example.com → refused
             InvalidAnnotation: annotation domainName: "*.example.com" holds "*.example.com", which is neither an IP address nor a DNS name; the last valid settings stay in force
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -251,15 +264,18 @@ fn annotations_of_hashicorps_sync() {
         &[(consul_k8s::WEIGHT, "heavy"), (consul_k8s::SYNC, "yes")],
         &[(consul_k8s::NAME, " ")],
     ];
-    check(&compatible, &cases, &expect![[r#"
+    check(
+        &compatible,
+        &cases,
+        &expect![[r#"
         consul.hashicorp.com/service-name= theirs  consul.hashicorp.com/service-tags=a\,b, c ,,d\\,e\ consul.hashicorp.com/service-weight=7 → "theirs" given id shop.web port http From(Auto) tags ["a,b", "c", "d\\,e\\"] meta ["port-http=80", "port-metrics=9090"] weight 7 Deregister ExternalFirst
-        consul.hashicorp.com/service-name=theirs consul8s/service.name=ours consul8s/service.tags=x consul.hashicorp.com/service-tags=y → "ours" given id shop.web port http From(Auto) tags ["x"] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        consul.hashicorp.com/service-meta-team=a consul.hashicorp.com/service-meta-x=1 consul8s/service.meta.x=2 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090", "team=a", "x=2"] weight 1 Deregister ExternalFirst
+        consul.hashicorp.com/service-name=theirs name=ours tags=x consul.hashicorp.com/service-tags=y → "ours" given id shop.web port http From(Auto) tags ["x"] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        consul.hashicorp.com/service-meta-team=a consul.hashicorp.com/service-meta-x=1 meta.x=2 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090", "team=a", "x=2"] weight 1 Deregister ExternalFirst
         consul.hashicorp.com/service-port=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
         consul.hashicorp.com/service-port=nope → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
             PortNameNotFound: annotation consul.hashicorp.com/service-port: the Service has no port named "nope": its ports are http, metrics; the first port is registered
         consul.hashicorp.com/service-port=8443 → "web" id shop.web port 8443 From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        consul.hashicorp.com/service-port=0x50 consul8s/service.port_name=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+        consul.hashicorp.com/service-port=0x50 port_name=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
         consul.hashicorp.com/service-port=70000 → refused
             InvalidAnnotation: annotation consul.hashicorp.com/service-port: "70000" is not a port between 1 and 65535; the last valid settings stay in force
         consul.hashicorp.com/service-weight=heavy consul.hashicorp.com/service-sync=yes → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
@@ -267,10 +283,15 @@ fn annotations_of_hashicorps_sync() {
             InvalidAnnotation: annotation consul.hashicorp.com/service-weight: "heavy" is not a weight between 1 and 65535; it is passed over
         consul.hashicorp.com/service-name=  → refused
             InvalidAnnotation: annotation consul.hashicorp.com/service-name: " " is blank; the last valid settings stay in force
-    "#]]);
-    check(&settings(), &cases[..1], &expect![[r#"
+    "#]],
+    );
+    check(
+        &settings(),
+        &cases[..1],
+        &expect![[r#"
         consul.hashicorp.com/service-name= theirs  consul.hashicorp.com/service-tags=a\,b, c ,,d\\,e\ consul.hashicorp.com/service-weight=7 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -287,7 +308,7 @@ fn hashicorps_switch_opts_in_and_out() {
         [("true", true), ("T", true), ("1", true), ("TRUE", true), ("yes", false), ("tRuE", false), ("0", false)]
     {
         assert_eq!(intent(text, None, &compatible), opted, "{text}");
-        assert_eq!(intent(text, None, &settings()), false, "{text} without the flag");
+        assert!(!intent(text, None, &settings()), "{text} without the flag");
     }
     assert!(!intent("false", None, &by_default) && !intent("F", None, &by_default));
     assert!(intent("no", None, &by_default), "what can't be read counts for nothing");

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod mass;
+mod nodes;
 mod original;
 mod ownership;
 mod readiness;

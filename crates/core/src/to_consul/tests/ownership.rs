@@ -290,3 +290,42 @@ fn a_frozen_service_keeps_its_name_over_a_restart() {
         "#]],
     );
 }
+
+#[test]
+fn what_is_to_get_a_taken_id_stays_under_its_old_one() {
+    check(
+        &[
+            "service shop/web port=http:80 @address=10.0.0.1,10.0.0.2
+             consul consul8s-me x=x,10.9.9.9,80,consul8s-owner:somebody #consul8s-owner:me #consul8s-cluster-uid:c1 #consul8s-installation:default/consul8s",
+            "service shop/web port=http:80 @address=10.0.0.1,10.0.0.2 @id=x",
+        ],
+        &expect![[r#"
+            register x-b74ddad8@consul8s-me as web at 10.0.0.2:80, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            deregister shop.web-b74ddad8@consul8s-me, web: moved to x-b74ddad8@consul8s-me
+            OwnershipConflict: the ID of x@consul8s-me was registered by somebody else and stays theirs; give another one in consul8s/service.id
+            · x: not registered: the ID is taken
+            · x-b74ddad8@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            · shop.web@consul8s-me: stays: the ID it is to get is taken
+            · shop.web-b74ddad8@consul8s-me: goes: moved to x-b74ddad8@consul8s-me
+        "#]],
+    );
+}
+
+#[test]
+fn two_services_may_exchange_their_ids() {
+    rests(
+        &[
+            "service shop/a created=1 port=http:80 @address=10.0.0.1 @id=x
+             service shop/b created=2 port=http:80 @address=10.0.0.2 @id=y",
+            "service shop/a created=1 port=http:80 @address=10.0.0.1 @id=y
+             service shop/b created=2 port=http:80 @address=10.0.0.2 @id=x",
+        ],
+        &expect![[r#"
+            deregister y@consul8s-me, b: intent: another Service has the name or the ID
+            register y@consul8s-me as a at 10.0.0.1:80, passing: shop/a has neither selector nor EndpointSlices: nothing to judge by
+            deregister x@consul8s-me, a: moved to y@consul8s-me
+            register x@consul8s-me as b at 10.0.0.2:80, passing: shop/b has neither selector nor EndpointSlices: nothing to judge by
+            =
+        "#]],
+    );
+}

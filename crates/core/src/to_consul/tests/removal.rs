@@ -177,8 +177,8 @@ fn no_slices_at_all_prove_nothing() {
         &expect![[r#"
             check shop.web@consul8s-me: passing → critical: endpoint 10.1.0.1 of shop/web is in no EndpointSlice
             check shop.web-564a1141@consul8s-me: passing → critical: endpoint 10.1.0.2 of shop/web is in no EndpointSlice
-            · shop.web@consul8s-me: stays: in no EndpointSlice, which proves nothing as there is none at all
-            · shop.web-564a1141@consul8s-me: stays: in no EndpointSlice, which proves nothing as there is none at all
+            · shop.web@consul8s-me: stays: its Service has no EndpointSlice at all, which proves nothing
+            · shop.web-564a1141@consul8s-me: stays: its Service has no EndpointSlice at all, which proves nothing
         "#]],
     );
 }

@@ -1,0 +1,143 @@
+//! The reference pages are made from the tables that the program itself uses. `UPDATE_DOCS=1 cargo test -p consul8s --test reference`
+//! writes them anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::{Arg, CommandFactory};
+use consul8s::cli::Cli;
+use consul8s::metrics::{Metrics, Snapshot};
+use consul8s_core::intent::annotations::{Annotation, TABLE};
+use consul8s_core::problem::{Reason, ReasonKind};
+use consul8s_core::settings::Direction;
+
+const MADE: &str =
+    "<!-- Made from the program's own tables: UPDATE_DOCS=1 cargo test -p consul8s --test reference -->\n";
+
+fn check(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference").join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, text).expect("the page can be written");
+    }
+    let stands = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        stands == text,
+        "docs/reference/{name} is not what the program says; UPDATE_DOCS=1 cargo test -p consul8s --test reference"
+    );
+}
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('\n', " ")
+}
+
+#[test]
+fn flags() {
+    let mut out = format!("# Commands and flags\n\n{MADE}\n");
+    let command = Cli::command();
+    out.push_str("| command | |\n| --- | --- |\n");
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(out, "| `{}` | {} |", sub.get_name(), cell(&about));
+    }
+    out.push_str("\nFlags of every command; each can also come from the environment. A flag goes before its variable, that before the default.\n\n");
+    table(&mut out, command.get_arguments());
+    for sub in command.get_subcommands().filter(|sub| sub.get_arguments().next().is_some()) {
+        let _ = writeln!(out, "\nFlags of `{}` alone:\n", sub.get_name());
+        table(&mut out, sub.get_arguments());
+    }
+    out.push_str(
+        "\nConsul's own variables count too: `CONSUL_HTTP_ADDR` (a list fails over), `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, \
+         `CONSUL_HTTP_AUTH`,\n`CONSUL_HTTP_SSL`, `CONSUL_HTTP_SSL_VERIFY`, `CONSUL_CACERT`, `CONSUL_CAPATH`, `CONSUL_CLIENT_CERT`, \
+         `CONSUL_CLIENT_KEY`, `CONSUL_TLS_SERVER_NAME`,\n`CONSUL_NAMESPACE`, `CONSUL_PARTITION`. A rotated token or certificate file is \
+         read again within 10 s. Kubernetes: `--kube-config-path`, then `KUBECONFIG`,\nthen the pod's service account, then \
+         `~/.kube/config`. A proxy (`HTTPS_PROXY`, `proxy-url`) is not used.\n\n\
+         Exit codes: 0 done; 1 failure; 2 `plan --detailed-exitcode` found changes; 5 `-1` finished, but the guard holds a removal; 64 usage.\n\
+         SIGINT and SIGTERM end `run` and `demo` with 0 within 5 s.\n",
+    );
+    check("flags.md", &out);
+}
+
+fn table<'a>(out: &mut String, args: impl Iterator<Item = &'a Arg>) {
+    out.push_str("| flag | environment | default | meaning |\n| --- | --- | --- | --- |\n");
+    for arg in args.filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
+        let mut names: Vec<String> = arg.get_short().map(|short| format!("`-{short}`")).into_iter().collect();
+        names.extend(arg.get_long().map(|long| format!("`--{long}`")));
+        names.extend(arg.get_visible_aliases().unwrap_or_default().iter().map(|alias| format!("`--{alias}`")));
+        let env = arg.get_env().map(|env| format!("`{}`", env.to_string_lossy())).unwrap_or_default();
+        let takes_value = arg.get_action().takes_values();
+        let defaults: Vec<String> = arg.get_default_values().iter().map(|v| v.to_string_lossy().into_owned()).collect();
+        let default = if takes_value { defaults.join(",") } else { String::new() };
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        let _ = writeln!(out, "| {} | {env} | {} | {} |", names.join(", "), cell(&default), cell(&help));
+    }
+}
+
+#[test]
+fn annotations() {
+    let mut out = format!("# Labels and annotations\n\n{MADE}\n");
+    out.push_str(
+        "| label | meaning |\n| --- | --- |\n\
+         | `consul8s_source: consul` | fill this selector-less Service's endpoints from Consul (to_kube) |\n\
+         | `registration: consul` | the same; other values of `registration` are somebody else's and ignored |\n\
+         | `consul8s_source: kubernetes` | register this Service in Consul (to_consul) |\n\
+         | `consul8s_source: none` | left alone |\n\n\
+         Lists are comma-separated, trimmed, empty elements dropped. Durations: `5s`, `1m30s`; a bare number is seconds. Booleans: `true`, \
+         `false`, any case.\nA value that is not accepted is the problem `InvalidAnnotation` of that Service alone; the last valid settings stay in \
+         force.\n",
+    );
+    for (title, directions) in [
+        ("Both directions", [Direction::ToKube, Direction::ToConsul].as_slice()),
+        ("Consul → Kubernetes", &[Direction::ToKube]),
+        ("Kubernetes → Consul", &[Direction::ToConsul]),
+    ] {
+        let _ = writeln!(out, "\n## {title}\n");
+        out.push_str(
+            "| annotation | default | accepted | meaning | refused, for example |\n| --- | --- | --- | --- | --- |\n",
+        );
+        for row in TABLE.iter().filter(|row| row.directions == directions) {
+            let Annotation { key, prefix, default, accepts, meaning, good, bad, directions: _ } = row;
+            let suffix = if *prefix { "KEY" } else { "" };
+            let bad = bad.map(|(value, why)| format!("`{}`: …{why}…", cell(value))).unwrap_or_default();
+            let _ = writeln!(
+                out,
+                "| `{key}{suffix}` | {} | {}, such as `{}` | {} | {bad} |",
+                cell(default),
+                cell(accepts),
+                cell(good),
+                cell(meaning)
+            );
+        }
+    }
+    check("annotations.md", &out);
+}
+
+#[test]
+fn reasons() {
+    let mut out = format!("# Reasons\n\n{MADE}\nWhat Events, the log and `consul8s_problems` call things.\n\n");
+    out.push_str("| reason | kind | meaning |\n| --- | --- | --- |\n");
+    for reason in Reason::ALL {
+        let kind = match reason.kind() {
+            ReasonKind::Normal => "Normal",
+            ReasonKind::Warning => "Warning",
+        };
+        let _ = writeln!(out, "| `{reason}` | {kind} | {} |", cell(reason.meaning()));
+    }
+    check("reasons.md", &out);
+}
+
+#[test]
+fn metrics() {
+    let text = Metrics::new().encode(&Snapshot::default());
+    let mut out = format!(
+        "# Metrics\n\n{MADE}\nAt `/metrics` of the admin listener, and with `--prometheus` on port 8000. OpenMetrics text; a counter's samples end \
+         in `_total`,\nan info's in `_info`.\n\n| metric | type | meaning |\n| --- | --- | --- |\n"
+    );
+    let lines = |word: &'static str| {
+        text.lines().filter_map(move |line| line.strip_prefix(word)).filter_map(|rest| rest.split_once(' '))
+    };
+    for (name, help) in lines("# HELP ") {
+        let kind = lines("# TYPE ").find(|(other, _)| *other == name).map_or("", |(_, kind)| kind);
+        let _ = writeln!(out, "| `{name}` | {kind} | {} |", cell(help));
+    }
+    check("metrics.md", &out);
+}

@@ -1,0 +1,150 @@
+//! Slices: ours, and those of others.
+
+use expect_test::expect;
+
+use super::check;
+
+#[test]
+fn both_families_and_different_ports_go_into_different_slices() {
+    check(
+        "kube:   service shop/foo source=consul families=6,4 port http 80
+         consul: a@vm name=foo 10.0.0.1:8080 passing
+                 b@vm name=foo 10.0.0.2:8081 passing
+                 c@vm name=foo [2001:db8:0::1]:8080 passing",
+        expect![[r#"
+            shop/foo
+              a@vm: ready [10.0.0.1 http=8080]
+              b@vm: ready [10.0.0.2 http=8081]
+              c@vm: ready [2001:db8::1 http=8080]
+            create slice shop/foo-3440775b71-1 IPv4 http=8080/TCP
+              10.0.0.1 ready
+            create slice shop/foo-5a926e9490-1 IPv6 http=8080/TCP
+              2001:db8::1 ready
+            create slice shop/foo-9d944f1b9b-1 IPv4 http=8081/TCP
+              10.0.0.2 ready
+        "#]],
+    );
+}
+
+#[test]
+fn nothing_to_publish_is_one_empty_slice() {
+    check(
+        "kube: service shop/foo source=consul port http 80",
+        expect![[r#"
+        shop/foo
+          NoHealthyInstances: Consul service foo has no healthy instance that can be published (0 instances, 0 published)
+        create slice shop/foo-2674cbe878-1 IPv4
+          no endpoint
+    "#]],
+    );
+    check(
+        "kube:   service shop/foo source=consul headless families=6 port http 80
+         consul: a@vm name=foo 10.0.0.1:8080 passing",
+        expect![[r#"
+            shop/foo
+              a@vm: dropped: family [10.0.0.1 http=8080]
+              NoHealthyInstances: Consul service foo has no healthy instance that can be published (1 instance, 0 published)
+            create slice shop/foo-4204e6f120-1 IPv6
+              no endpoint
+        "#]],
+    );
+}
+
+#[test]
+fn zones_and_hints() {
+    check(
+        "kube:   service shop/foo source=consul zone-aware port http 80
+         consul: a@vm name=foo 10.0.0.1:8080 passing zone=z1
+                 b@vm name=foo 10.0.0.2:8080 passing meta:zone=z2",
+        expect![[r#"
+            shop/foo
+              a@vm: ready [10.0.0.1 http=8080]
+              b@vm: ready [10.0.0.2 http=8080]
+            create slice shop/foo-3440775b71-1 IPv4 http=8080/TCP
+              10.0.0.1 ready zone=z1 hints=z1
+              10.0.0.2 ready zone=z2 hints=z2
+        "#]],
+    );
+    check(
+        "kube:   service shop/foo source=consul zone-aware port http 80
+         consul: a@vm name=foo 10.0.0.1:8080 passing zone=z1
+                 b@vm name=foo 10.0.0.2:8080 passing zone=\"no label value\"",
+        expect![[r#"
+            shop/foo
+              a@vm: ready [10.0.0.1 http=8080]
+              b@vm: ready [10.0.0.2 http=8080]
+            create slice shop/foo-3440775b71-1 IPv4 http=8080/TCP
+              10.0.0.1 ready zone=z1
+              10.0.0.2 ready
+        "#]],
+    );
+}
+
+#[test]
+fn warnings_do_not_stop_anything() {
+    check(
+        "kube:   service shop/foo source=consul local port http 80 port metrics 9100
+                 slice foo-x for shop/foo manager=somebody.else ports=http=80 10.9.9.9
+         consul: a@vm name=foo 10.0.0.1:8080 passing",
+        expect![[r#"
+            shop/foo
+              a@vm: ready [10.0.0.1 http=8080,metrics=8080]
+              UnmappedPorts: several Service ports lead to the one port that an instance has; say which with consul8s/service.ports
+              LocalTrafficPolicy: internalTrafficPolicy: Local drops all traffic: endpoints outside the cluster are on no node; use Cluster
+              ForeignEndpoints: slices of other managers with ready endpoints (1) stand beside ours, and share the traffic
+            create slice shop/foo-f0bf97b593-1 IPv4 http=8080/TCP metrics=8080/TCP
+              10.0.0.1 ready
+        "#]],
+    );
+}
+
+#[test]
+fn another_installations_slices_are_left_alone_and_none_are_added() {
+    check(
+        "kube:   service shop/foo source=consul port http 80
+                 slice foo-x for shop/foo owner=other ports=http=8080 10.0.0.1
+         consul: a@vm name=foo 10.0.0.1:8080 passing",
+        expect![[r#"
+            shop/foo
+              a@vm: not added [10.0.0.1 http=8080]
+              OwnershipConflict: the installation with owner id other fills this Service already; none are added
+        "#]],
+    );
+}
+
+#[test]
+fn look_alikes_and_terminating_slices_are_untouched_and_passed_over() {
+    let first = "foo-3440775b71-1";
+    check(
+        &format!(
+            "kube:   service shop/foo source=consul port http 80
+                     slice {first} for shop/foo owner= ports=http=8080 10.9.9.1
+                     slice foo-x for shop/foo owner-uid= ports=http=8080 10.9.9.2
+                     slice foo-y for shop/foo terminating ports=http=8080 10.0.0.1
+             consul: a@vm name=foo 10.0.0.1:8080 passing"
+        ),
+        expect![[r#"
+            shop/foo
+              a@vm: ready [10.0.0.1 http=8080]
+              ForeignEndpoints: slices of other managers with ready endpoints (2) stand beside ours, and share the traffic
+            create slice shop/foo-3440775b71-2 IPv4 http=8080/TCP
+              10.0.0.1 ready
+        "#]],
+    );
+}
+
+#[test]
+fn slices_of_a_service_that_had_the_name_before_go() {
+    check(
+        "kube:   service shop/foo source=consul port http 80
+                 slice foo-x for shop/foo owner-uid=uid-of-before ports=http=8080 10.0.0.1
+         consul: a@vm name=foo 10.0.0.2:8080 passing",
+        expect![[r#"
+            shop/foo
+              a@vm: ready [10.0.0.2 http=8080]
+            create slice shop/foo-3440775b71-1 IPv4 http=8080/TCP
+              10.0.0.2 ready
+            delete slice shop/foo-x: intent: Service made again
+        "#]],
+    );
+}
