@@ -81,7 +81,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             tasks.spawn(feeds::run_consul(self.clone(), demanded));
         }
         if self.directions.contains(&Direction::ToConsul) {
-            self.demand(Demand::Node(0));
+            self.watch_nodes();
         }
         let slots = Arc::new(Semaphore::new(WORKERS));
         loop {
@@ -245,13 +245,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if lineage_broken {
             world.registry.forget_floor();
         }
-        let (before, was_synced) = (world.registry.watched(), world.registry.synced());
+        let was_synced = world.registry.synced();
         let turned = world.registry.take_in_services(number, (*answer.body).clone(), answer.meta.index, now);
-        let grown = world.registry.watched() > before;
         self.registry_turned(world, was_synced, turned);
-        if grown {
-            self.demand(Demand::Node(before));
-        }
+        self.watch_nodes();
     }
 
     /// The watch of one of our nodes' checks has news.
@@ -265,6 +262,12 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let was_synced = world.registry.synced();
         let turned = world.registry.take_in_checks(number, &answer.body, answer.meta.index, now);
         self.registry_turned(world, was_synced, turned);
+    }
+
+    /// Starts the watches of nodes of ours that came, by a watch or by our own write.
+    pub fn watch_nodes(&self) {
+        let nodes = self.world().registry.to_watch();
+        nodes.for_each(|number| self.demand(Demand::Node(number)));
     }
 
     /// Looks at every Service whose registrations are no longer what its last look left.

@@ -26,6 +26,8 @@ struct Slot {
 pub struct Registry {
     nodes: OurNodes,
     slots: Vec<Slot>,
+    /// How many of them somebody was told to watch.
+    demanded: usize,
 }
 
 /// What an answer changed.
@@ -41,7 +43,7 @@ impl Registry {
     /// Nothing known yet of `first`, `first-2`, ….
     #[must_use]
     pub fn new(first: &str) -> Registry {
-        Registry { nodes: OurNodes::new(first), slots: vec![Slot::default()] }
+        Registry { nodes: OurNodes::new(first), slots: vec![Slot::default()], demanded: 0 }
     }
 
     /// The nodes, for planning.
@@ -56,10 +58,10 @@ impl Registry {
         self.nodes.name(ordinal(number))
     }
 
-    /// How many nodes are to be watched: those that exist and the one that would come next.
-    #[must_use]
-    pub fn watched(&self) -> usize {
-        self.slots.len()
+    /// Nodes that are to be watched from now on, each told once: those that exist and the one that would come next.
+    pub fn to_watch(&mut self) -> std::ops::Range<usize> {
+        let from = std::mem::replace(&mut self.demanded, self.slots.len());
+        from..self.slots.len()
     }
 
     /// Whether each of them has answered once.
@@ -242,7 +244,7 @@ mod tests {
         registry.take_in_services(0, None, 5, NOW);
         assert!(registry.synced());
         assert!(registry.take_in_services(0, Some(view("n", &["a"])), 6, NOW).others);
-        assert_eq!((registry.watched(), registry.name(1)), (2, "n-2".to_owned()));
+        assert_eq!((registry.to_watch(), registry.to_watch(), registry.name(1)), (0..2, 2..2, "n-2".to_owned()));
         assert!(!registry.synced(), "the second has not answered");
         registry.take_in_services(1, None, 6, NOW);
         registry.take_in_checks(1, &[], 6, NOW);

@@ -110,6 +110,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let result = match outcome {
             Ok(TxnOutcome::Applied(applied)) => {
                 self.world().registry.wrote(&applied, &deleted);
+                self.watch_nodes();
                 Ok(())
             }
             Ok(TxnOutcome::Refused(refusals)) => Err(refused(change, &refusals)),
