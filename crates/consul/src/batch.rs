@@ -191,7 +191,7 @@ fn answer_applied(part: Vec<Group>, applied: &TxnApplied) {
                     let id = registration.id.check_id();
                     own.checks.extend(checks.get(&(registration.node.as_str(), id.as_str())).copied().cloned());
                 }
-                TxnOp::DeleteService { .. } => {}
+                TxnOp::DeleteService { .. } | TxnOp::RemoveNode(_) => {}
             }
         }
         let _ = group.reply.send(Ok(TxnOutcome::Applied(own)));

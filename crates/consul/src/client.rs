@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use consul8s_core::consul::{Answer, Check, HealthQuery, Instance, NodeView, Read};
+use consul8s_core::import::{Catalog, CatalogQuery};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind};
 use http::{Method, StatusCode};
 use tokio::time::Instant;
@@ -187,8 +188,22 @@ impl ConsulApi for Client {
         self.get(target, read, wire::checks).await
     }
 
+    async fn services(&self, query: &CatalogQuery, read: Read) -> Result<Answer<Catalog>, ApiError> {
+        let Transport { namespace, partition, .. } = &*self.transport;
+        let target = request::catalog(query, namespace.as_deref(), partition.as_deref())?;
+        self.get(target, read, wire::catalog).await
+    }
+
     async fn leader(&self) -> Result<String, ApiError> {
         let whole = self.ask(&Target::new("/v1/status/leader", None)?, Read::Stale).await?;
         read_json(&whole, |body| serde_json::from_slice(body))
+    }
+
+    fn transport(&self) -> &'static str {
+        if self.is_http2() { "http2" } else { "http1" }
+    }
+
+    fn watch_delay_bound(&self) -> Duration {
+        Client::watch_delay_bound(self)
     }
 }

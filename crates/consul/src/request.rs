@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use consul8s_core::consul::{HealthQuery, Read};
+use consul8s_core::import::CatalogQuery;
 use consul8s_core::ports::{ApiError, ErrorKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -84,6 +85,19 @@ pub(crate) fn health(
         .with("ns", query.namespace.as_deref().or(namespace))
         .with("partition", query.partition.as_deref().or(partition))
         .with("peer", query.peer.as_deref())
+        .with("filter", query.filter.as_deref()))
+}
+
+/// Where the names of services are read.
+pub(crate) fn catalog(
+    query: &CatalogQuery,
+    namespace: Option<&str>,
+    partition: Option<&str>,
+) -> Result<Target, ApiError> {
+    Ok(Target::new("/v1/catalog/services", None)?
+        .with("dc", query.datacenter.as_deref())
+        .with("ns", query.namespace.as_deref().or(namespace))
+        .with("partition", query.partition.as_deref().or(partition))
         .with("filter", query.filter.as_deref()))
 }
 

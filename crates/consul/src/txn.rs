@@ -15,6 +15,9 @@ use crate::wire;
 /// DNS weight of an instance while a check warns. Consul's own default; absent weights would read back as 1 and 1.
 const WARNING_WEIGHT: u16 = 1;
 
+/// What names a node to be deleted says nothing else about it.
+static NO_META: BTreeMap<String, String> = BTreeMap::new();
+
 /// Enterprise tenancy of everything in a transaction.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Tenancy<'a> {
@@ -145,6 +148,10 @@ fn wire_op<'a>(op: &'a TxnOp, tenancy: Tenancy<'a>) -> Op<'a> {
                 modify_index: *index,
             },
         }),
+        TxnOp::RemoveNode(node) => Op::Node(NodeOp {
+            verb: "delete-cas",
+            node: Node { node: node.name(), address: "", meta: &NO_META, partition, modify_index: node.index() },
+        }),
         TxnOp::DeleteService { node, id, name, index } => Op::Service(ServiceOp {
             verb: "delete-cas",
             node,
@@ -233,7 +240,7 @@ pub(crate) fn applied(ops: &[TxnOp], answer: &[u8]) -> Result<TxnApplied, serde_
         elements(answer.results).into_iter().filter_map(|raw| crate::lenient::part::<Outcome<'_>>(Some(raw)));
     let mut applied = TxnApplied::default();
     for op in ops {
-        if matches!(op, TxnOp::DeleteService { .. }) {
+        if matches!(op, TxnOp::DeleteService { .. } | TxnOp::RemoveNode(_)) {
             continue;
         }
         let Some(result) = results.next() else { break };
@@ -251,7 +258,7 @@ pub(crate) fn applied(ops: &[TxnOp], answer: &[u8]) -> Result<TxnApplied, serde_
                 let written = result.check.and_then(wire::node_check);
                 applied.checks.extend(written.filter(|written| written.id == registration.id.check_id()));
             }
-            TxnOp::DeleteService { .. } => {}
+            TxnOp::DeleteService { .. } | TxnOp::RemoveNode(_) => {}
         }
     }
     Ok(applied)

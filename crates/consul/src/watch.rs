@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use consul8s_core::consul::{Answer, AnswerMeta, Check, HealthQuery, Instance, NodeView, Read};
+use consul8s_core::import::{Catalog, CatalogQuery};
 use consul8s_core::ports::{ApiError, ConsulApi};
 use tokio::time::Instant;
 
@@ -154,6 +155,18 @@ impl Ask for NodeChecks {
     }
 }
 
+impl Ask for CatalogQuery {
+    type Body = Catalog;
+
+    fn ask<C: ConsulApi>(
+        &self,
+        api: &C,
+        read: Read,
+    ) -> impl Future<Output = Result<Answer<Self::Body>, ApiError>> + Send {
+        api.services(self, read)
+    }
+}
+
 /// What to ask next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -250,6 +263,14 @@ impl<C: ConsulApi, A: Ask> Watch<C, A> {
     /// What is watched.
     pub fn subject(&self) -> &A {
         &self.ask
+    }
+
+    /// Questions wait this long from now on. One that is out and waits longer is given up; its index is kept, so nothing is lost.
+    pub fn set_wait(&mut self, wait: Duration) {
+        if wait < self.wait && matches!(self.judge.state, State::Following { .. }) {
+            self.in_flight = None;
+        }
+        self.wait = wait;
     }
 
     /// The next thing to know; comes at least once per wait. Safe to drop and call again: the question that is out stays out, and

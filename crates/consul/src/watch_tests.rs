@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use consul8s_core::consul::CheckStatus;
+use consul8s_core::import::{Catalog, CatalogQuery};
 use consul8s_core::ports::ErrorKind;
 
 use super::*;
@@ -185,6 +186,10 @@ impl ConsulApi for Script {
         }
     }
 
+    async fn services(&self, _: &CatalogQuery, _: Read) -> Result<Answer<Catalog>, ApiError> {
+        std::future::pending().await
+    }
+
     async fn leader(&self) -> Result<String, ApiError> {
         Ok(String::new())
     }
@@ -273,6 +278,21 @@ async fn next_may_be_dropped_without_losing_the_question() {
     }
     assert!(matches!(watch.next().await, WatchNews::Admitted { .. }));
     assert_eq!(script.asked.lock().unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shorter_wait_counts_at_once_and_loses_nothing() {
+    let rows = vec![(AT_ONCE, answer(7, &["a"])), (Duration::from_secs(10), answer(8, &["a", "b"]))];
+    let script = script(rows);
+    let mut watch = watch(&script);
+    watch.next().await;
+    assert!(tokio::time::timeout(Duration::from_secs(1), watch.next()).await.is_err());
+    watch.set_wait(Duration::from_secs(3));
+    watch.set_wait(Duration::from_secs(4));
+    watch.next().await;
+    let asked: Vec<Read> = script.asked.lock().unwrap().iter().map(|(_, read)| *read).collect();
+    let of = |seconds| Read::Blocking { index: 7, wait: Duration::from_secs(seconds) };
+    assert_eq!(asked, [Read::Stale, of(300), of(4)]);
 }
 
 fn node(index: u64, services: &[&str]) -> Answer<Option<NodeView>> {

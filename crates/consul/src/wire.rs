@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use consul8s_core::consul::{
     Check, CheckStatus, Instance, NamedPort, NodeRecord, NodeService, NodeView, TaggedAddress,
 };
+use consul8s_core::import::Catalog;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -173,6 +174,18 @@ pub(crate) fn node_view(body: &[u8]) -> Result<Parsed<Option<NodeView>>, serde_j
         .collect();
     let dropped = count - services.len();
     Ok(Parsed { value: Some(NodeView { node: record(node), services, checks: BTreeMap::new() }), dropped })
+}
+
+/// `/v1/catalog/services`. Tags in one order: Consul's own differs from answer to answer.
+pub(crate) fn catalog(body: &[u8]) -> Result<Parsed<Catalog>, serde_json::Error> {
+    let listed: Option<BTreeMap<String, Option<&RawValue>>> = serde_json::from_slice(body)?;
+    let service = |(name, tags): (String, Option<&RawValue>)| {
+        let mut tags: Vec<String> = elements(tags).into_iter().filter_map(|raw| part(Some(raw))).collect();
+        tags.sort();
+        tags.dedup();
+        (name, tags)
+    };
+    Ok(Parsed { value: listed.unwrap_or_default().into_iter().map(service).collect(), dropped: 0 })
 }
 
 /// A node record by itself, as a transaction returns it.

@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use consul8s_core::intent::to_consul::AddressSource;
 use consul8s_core::settings::Direction;
+
+use crate::flag_values::{Cidrs, Compatibility, address_source, cidrs, name_template, percent};
 
 /// Keeps Consul and Kubernetes informed of each other's services.
 ///
@@ -52,6 +55,10 @@ pub struct DemoArgs {
     /// End by itself after the story; exit 1 if a step was not followed.
     #[arg(long = "once")]
     pub end_after_story: bool,
+    /// How much to log; the timeline tells the rest
+    // The flag of every command with another default: clap takes the value of the innermost that is as good as any.
+    #[arg(long, value_enum, default_value = "warn", env = "CONSUL8S_LOG_LEVEL")]
+    pub log_level: LogLevel,
 }
 
 /// Flags of `plan`.
@@ -133,12 +140,48 @@ pub struct Flags {
     /// Identity of this installation [default: a hash of cluster id, lease namespace and lease name]
     #[arg(long, global = true, value_name = "ID", env = "CONSUL8S_OWNER_ID")]
     pub owner_id: Option<String>,
+    /// Let the holder of the Lease alone write; with `=false` the Lease is only a notebook, and one replica is all there may be
+    #[arg(long, global = true, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean, env = "CONSUL8S_LEADER_ELECT")]
+    pub leader_elect: bool,
     /// Namespace of the Lease, part of our identity [default: POD_NAMESPACE, else the kubeconfig's, else default]
     #[arg(long, global = true, value_name = "NAME", env = "CONSUL8S_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,
     /// Name of the Lease, part of our identity
     #[arg(long, global = true, value_name = "NAME", default_value = "consul8s", env = "CONSUL8S_LEASE_NAME")]
     pub lease_name: String,
+    /// Make ours what another identity has put on our nodes in Consul, and the nodes
+    #[arg(long, global = true, env = "CONSUL8S_TAKE_OVER")]
+    pub take_over: bool,
+    /// Register every Service that has a selector or a load balancer, and no label
+    #[arg(long, global = true, env = "CONSUL8S_DEFAULT_SYNC")]
+    pub default_sync: bool,
+    /// Consul name of a Service that gives none; may hold {name}, {namespace}, {cluster}
+    #[arg(long, global = true, value_name = "TEMPLATE", default_value = "{name}", value_parser = name_template, env = "CONSUL8S_NAME_TEMPLATE")]
+    pub name_template: String,
+    /// Tags of a registration whose Service gives none; a list
+    #[arg(long, global = true, value_name = "TAGS", value_delimiter = ',', env = "CONSUL8S_DEFAULT_TAGS")]
+    pub default_tags: Vec<String>,
+    /// Where addresses to register come from: auto, load_balancer, external_ip, node_port, cluster_ip or endpoints
+    #[arg(long, global = true, value_name = "SOURCE", default_value = "auto", value_parser = address_source(), env = "CONSUL8S_DEFAULT_ADDRESS_SOURCE")]
+    pub default_address_source: AddressSource,
+    /// `consul-k8s` reads the annotations of HashiCorp's catalog sync too
+    #[arg(long, global = true, value_enum, value_name = "PROGRAM", env = "CONSUL8S_COMPATIBILITY")]
+    pub compatibility: Option<Compatibility>,
+    /// Ranges of addresses that are never published; a list, repeatable
+    #[arg(long, global = true, value_name = "RANGES", value_parser = cidrs, env = "CONSUL8S_DENY_CIDR")]
+    pub deny_cidr: Vec<Cidrs>,
+    /// Ranges of addresses, besides which none are published; a list, repeatable
+    #[arg(long, global = true, value_name = "RANGES", value_parser = cidrs, env = "CONSUL8S_ALLOW_CIDR")]
+    pub allow_cidr: Vec<Cidrs>,
+    /// With a smaller share of instances ready, in percent, publish all but those in maintenance as ready; 0 = never
+    #[arg(long, global = true, value_name = "PERCENT", default_value = "0", value_parser = percent, env = "CONSUL8S_PANIC_THRESHOLD")]
+    pub panic_threshold: u8,
+    /// Take over the Endpoints objects that the Python original left; `=false` leaves them as they are
+    #[arg(long, global = true, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean, env = "CONSUL8S_ADOPT_ENDPOINTS")]
+    pub adopt_endpoints: bool,
+    /// Look up hostnames that instances give as their address; `=false` leaves such instances out
+    #[arg(long, global = true, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean, env = "CONSUL8S_RESOLVE_HOSTNAMES")]
+    pub resolve_hostnames: bool,
     /// Endpoints in one EndpointSlice at most
     #[arg(long, global = true, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000), env = "CONSUL8S_MAX_ENDPOINTS_PER_SLICE")]
     pub max_endpoints_per_slice: u16,
@@ -230,6 +273,11 @@ fn duration(text: &str) -> Result<std::time::Duration, String> {
         .ok_or_else(|| "not a duration: write 5s, 1m30s, or a number of seconds".to_owned())
 }
 
+fn boolean(text: &str) -> Result<bool, String> {
+    let is = |word: &str| text.trim().eq_ignore_ascii_case(word);
+    if is("true") || is("false") { Ok(is("true")) } else { Err("write true or false".to_owned()) }
+}
+
 fn hold(text: &str) -> Result<Hold, String> {
     if text == "never" { Ok(Hold::Never) } else { duration(text).map(Hold::For) }
 }
@@ -267,6 +315,19 @@ mod tests {
     }
 
     #[test]
+    fn the_demo_logs_less_unless_more_is_asked_for() {
+        for (args, wanted) in [
+            (&["consul8s", "demo"][..], LogLevel::Warn),
+            (&["consul8s", "demo", "--log-level", "info"], LogLevel::Info),
+            (&["consul8s", "--log-level", "info", "demo"], LogLevel::Info),
+            (&["consul8s", "--log-level", "debug", "demo", "--once"], LogLevel::Debug),
+            (&["consul8s", "run"], LogLevel::Info),
+        ] {
+            assert_eq!(Cli::parse_from(args).flags.log_level, wanted, "{args:?}");
+        }
+    }
+
+    #[test]
     fn a_wrong_flag_or_value_names_the_nearest_valid_one() {
         let error = Cli::try_parse_from(["consul8s", "--namespac", "a"]).unwrap_err().to_string();
         assert!(error.contains("--namespace"), "{error}");
@@ -274,6 +335,32 @@ mod tests {
         assert!(error.contains("info"), "{error}");
         let error = Cli::try_parse_from(["consul8s", "--interval", "soon"]).unwrap_err().to_string();
         assert!(error.contains("1m30s"), "{error}");
+        for (flag, value, told) in [
+            ("--default-address-source", "nodeport", "node_port"),
+            ("--compatibility", "consul_k8s", "consul-k8s"),
+            ("--name-template", "{name}-{ns}", "{namespace}"),
+            ("--deny-cidr", "10.0.0.0/33", "10.0.0.0/8"),
+            ("--panic-threshold", "110", "between 0 and 100"),
+        ] {
+            let error = Cli::try_parse_from(["consul8s", flag, value]).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_election_is_left_out_only_when_it_is_said() {
+        let elect =
+            |args: &[&str]| Cli::try_parse_from([&["consul8s"], args].concat()).map(|cli| cli.flags.leader_elect);
+        for (args, wanted) in [
+            (&[][..], true),
+            (&["--leader-elect"], true),
+            (&["--leader-elect", "run"], true),
+            (&["--leader-elect=FALSE"], false),
+            (&["run", "--leader-elect=false"], false),
+        ] {
+            assert_eq!(elect(args).unwrap(), wanted, "{args:?}");
+        }
+        assert!(elect(&["--leader-elect=maybe"]).unwrap_err().to_string().contains("true or false"));
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The one clock of the program. It runs on monotonic time from the moment it was made, so that a wall clock that is set does not
+//! The clocks of the program.
+//!
+//! [`Clock`] is the one for everything but claims. It runs on monotonic time from the moment it was made, so that a wall clock that is set does not
 //! end or stretch a hold, and it follows the paused time of tests.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use consul8s_core::time::UnixMillis;
+use consul8s_core::time::{BootTime, UnixMillis};
 use tokio::time::Instant;
 
 /// A clock.
@@ -31,5 +33,52 @@ impl Clock {
     #[must_use]
     pub fn instant(&self, moment: UnixMillis) -> Instant {
         Instant::now() + moment.since(self.now())
+    }
+}
+
+/// The clock that claims are measured by. It goes on while the machine sleeps, which tokio's and [`Clock`] do not: a laptop that is
+/// opened again must not write on a claim that others have taken meanwhile.
+#[derive(Clone, Copy, Debug)]
+pub enum BootClock {
+    /// The machine's.
+    Machine,
+    /// tokio's since then, for paused time.
+    Runtime(Instant),
+}
+
+impl BootClock {
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> BootTime {
+        match self {
+            BootClock::Machine => BootTime(since_boot()),
+            BootClock::Runtime(start) => BootTime(start.elapsed()),
+        }
+    }
+}
+
+fn since_boot() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    // Elsewhere the monotonic clock does not stop, or there is no better one.
+    #[cfg(target_os = "linux")]
+    const CLOCK: ClockId = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    const CLOCK: ClockId = ClockId::Monotonic;
+    Duration::try_from(clock_gettime(CLOCK)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_machine_s_clock_goes_on_and_the_runtime_s_can_be_paused() {
+        let (machine, runtime) = (BootClock::Machine, BootClock::Runtime(Instant::now()));
+        let (first, start) = (machine.now(), runtime.now());
+        assert!(first.0 > Duration::from_secs(1), "it counts from the start of the machine");
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!(runtime.now().since(start), Duration::from_secs(3600));
+        let second = machine.now();
+        assert!(second > first && second.since(first) < Duration::from_secs(60));
     }
 }

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use consul8s_consul::ClientConfig;
+use consul8s_core::address::Cidr;
 use consul8s_core::identity::Identity;
-use consul8s_core::kube::Scope;
+use consul8s_core::intent::to_consul::AddressSource;
+use consul8s_core::intent::value;
+use consul8s_core::kube::{ObjectKey, Scope};
 use consul8s_core::settings::{Direction, Settings};
 
 use crate::cli::{Flags, Hold, Listener};
+use crate::flag_values::{Cidrs, Compatibility};
+use crate::resolve::{Resolver, System};
 
 /// A reader of environment variables; the program's is `std::env::var`.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -29,14 +35,41 @@ pub struct Options {
     pub interval: Duration,
     /// Sync once and end.
     pub run_once: bool,
+    /// Whether only the holder of the Lease writes.
+    pub leader_elect: bool,
+    /// Name of this process on the Lease.
+    pub holder: String,
     /// Listener for health and metrics.
     pub admin: Option<SocketAddr>,
     /// Listener for metrics alone.
     pub metrics: Option<SocketAddr>,
     identity: Wishes,
-    max_endpoints_per_slice: usize,
+    registering: Registering,
+    publishing: Publishing,
     removal_hold: Duration,
     mass_removal_hold: Option<Duration>,
+}
+
+/// What the user said about registrations.
+#[derive(Clone, Debug)]
+struct Registering {
+    default_sync: bool,
+    name_template: String,
+    default_tags: Vec<String>,
+    default_address_source: AddressSource,
+    consul_k8s: bool,
+    take_over: bool,
+}
+
+/// What the user said about endpoints.
+#[derive(Clone, Debug)]
+struct Publishing {
+    panic_threshold: u8,
+    deny_cidrs: Vec<Cidr>,
+    allow_cidrs: Vec<Cidr>,
+    adopt_endpoints: bool,
+    max_endpoints_per_slice: usize,
+    resolve_hostnames: bool,
 }
 
 /// What the user said about our identity; the rest follows from the cluster.
@@ -65,6 +98,8 @@ impl Options {
             directions: flags.direction.iter().map(|d| Direction::from(*d)).collect(),
             interval: flags.interval.max(Duration::from_secs(1)),
             run_once: false,
+            leader_elect: flags.leader_elect,
+            holder: holder(env),
             admin: at(flags.admin_address),
             metrics: at(flags.metrics_address).filter(|_| flags.prometheus),
             identity: Wishes {
@@ -77,7 +112,22 @@ impl Options {
                 lease_name: flags.lease_name.clone(),
                 consul_node_name: flags.consul_node_name.clone(),
             },
-            max_endpoints_per_slice: usize::from(flags.max_endpoints_per_slice),
+            registering: Registering {
+                default_sync: flags.default_sync,
+                name_template: flags.name_template.clone(),
+                default_tags: value::list(&flags.default_tags.join(",")),
+                default_address_source: flags.default_address_source,
+                consul_k8s: flags.compatibility == Some(Compatibility::ConsulK8s),
+                take_over: flags.take_over,
+            },
+            publishing: Publishing {
+                panic_threshold: flags.panic_threshold,
+                deny_cidrs: flags.deny_cidr.iter().flat_map(|Cidrs(ranges)| ranges).copied().collect(),
+                allow_cidrs: flags.allow_cidr.iter().flat_map(|Cidrs(ranges)| ranges).copied().collect(),
+                adopt_endpoints: flags.adopt_endpoints,
+                max_endpoints_per_slice: usize::from(flags.max_endpoints_per_slice),
+                resolve_hostnames: flags.resolve_hostnames,
+            },
             removal_hold: flags.removal_hold,
             mass_removal_hold: match flags.mass_removal_hold {
                 Hold::Never => None,
@@ -86,29 +136,68 @@ impl Options {
         })
     }
 
+    /// The Lease. `context_namespace` is the kubeconfig context's, or the pod's.
+    #[must_use]
+    pub fn lease(&self, context_namespace: &str) -> ObjectKey {
+        let Wishes { lease_namespace, lease_name, .. } = &self.identity;
+        ObjectKey::new(lease_namespace.as_deref().unwrap_or(context_namespace), lease_name.as_str())
+    }
+
+    /// What looks up hostnames; none with `--resolve-hostnames=false`, or where the system has no DNS.
+    #[must_use]
+    pub fn resolver(&self) -> Option<Arc<dyn Resolver>> {
+        if !self.publishing.resolve_hostnames || !self.directions.contains(&Direction::ToKube) {
+            return None;
+        }
+        match System::configured() {
+            Ok(system) => Some(Arc::new(system)),
+            Err(error) => {
+                tracing::warn!("hostnames in Consul are not looked up, and such instances are left out: {error:#}");
+                None
+            }
+        }
+    }
+
     /// What planning depends on, once the cluster has said who it is. `context_namespace` is the kubeconfig context's, or the pod's.
     #[must_use]
     pub fn settings(&self, cluster_uid: &str, context_namespace: &str) -> Settings {
         let wishes = &self.identity;
         let cluster = wishes.cluster_id.clone().unwrap_or_else(|| cluster_uid.to_owned());
-        let namespace = wishes.lease_namespace.as_deref().unwrap_or(context_namespace);
+        let lease = self.lease(context_namespace);
         let owner =
-            wishes.owner_id.clone().unwrap_or_else(|| Identity::derive_owner(&cluster, namespace, &wishes.lease_name));
-        let identity = Identity {
-            owner,
-            cluster,
-            cluster_uid: cluster_uid.to_owned(),
-            installation: format!("{namespace}/{}", wishes.lease_name),
-        };
-        let mut settings = Settings::new(identity, self.scope.clone());
-        if let Some(name) = &wishes.consul_node_name {
-            settings.consul_node_name.clone_from(name);
+            wishes.owner_id.clone().unwrap_or_else(|| Identity::derive_owner(&cluster, &lease.namespace, &lease.name));
+        let identity =
+            Identity { owner, cluster, cluster_uid: cluster_uid.to_owned(), installation: lease.to_string() };
+        let consul_node_name =
+            wishes.consul_node_name.clone().unwrap_or_else(|| format!("consul8s-{}", identity.owner));
+        let (registering, publishing) = (self.registering.clone(), self.publishing.clone());
+        Settings {
+            identity,
+            scope: self.scope.clone(),
+            default_sync: registering.default_sync,
+            name_template: registering.name_template,
+            default_tags: registering.default_tags,
+            default_address_source: registering.default_address_source,
+            consul_k8s: registering.consul_k8s,
+            take_over: registering.take_over,
+            panic_threshold: publishing.panic_threshold,
+            deny_cidrs: publishing.deny_cidrs,
+            allow_cidrs: publishing.allow_cidrs,
+            adopt_endpoints: publishing.adopt_endpoints,
+            max_endpoints_per_slice: publishing.max_endpoints_per_slice,
+            consul_node_name,
+            removal_hold: self.removal_hold,
+            mass_removal_hold: self.mass_removal_hold,
         }
-        settings.max_endpoints_per_slice = self.max_endpoints_per_slice;
-        settings.removal_hold = self.removal_hold;
-        settings.mass_removal_hold = self.mass_removal_hold;
-        settings
     }
+}
+
+/// The pod or the machine, for people; and something that no other process has, not even the one before it in the same pod: that one's
+/// claim is not ours.
+fn holder(env: Environment<'_>) -> String {
+    let pod = env("POD_NAME").filter(|name| !name.trim().is_empty());
+    let place = pod.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+    format!("{}_{:08x}", place.trim(), rand::random::<u32>())
 }
 
 fn scope(flags: &Flags) -> anyhow::Result<Scope> {
@@ -172,6 +261,41 @@ mod tests {
         assert_eq!(settings.identity.owner, "me");
         assert_eq!(settings.identity.cluster_uid, "uid");
         assert_eq!(settings.identity.installation, "l/consul8s");
+    }
+
+    #[test]
+    fn without_flags_the_settings_are_the_contract_s_defaults() {
+        let settings = resolve(&[]).unwrap().settings("uid", "shop");
+        assert_eq!(settings, Settings::new(settings.identity.clone(), settings.scope.clone()));
+    }
+
+    #[test]
+    fn flags_reach_the_settings() {
+        let flags = "--default-sync --name-template {name}-{namespace} --default-tags a,b, --default-address-source endpoints \
+                     --compatibility consul-k8s --take-over --deny-cidr 10.0.0.0/8,::1 --allow-cidr 10.0.0.0/7 --deny-cidr fd00::/8 \
+                     --panic-threshold 30%";
+        let settings = resolve(&flags.split_whitespace().collect::<Vec<_>>()).unwrap().settings("uid", "shop");
+        assert!(settings.default_sync && settings.consul_k8s && settings.take_over);
+        assert_eq!(settings.name_template, "{name}-{namespace}");
+        assert_eq!(settings.default_tags, ["a", "b"]);
+        assert_eq!(settings.default_address_source, AddressSource::Endpoints);
+        assert_eq!((settings.deny_cidrs.len(), settings.allow_cidrs.len(), settings.panic_threshold), (3, 1, 30));
+    }
+
+    #[test]
+    fn each_process_has_a_name_of_its_own_on_the_lease() {
+        let cli = Cli::parse_from(["consul8s"]);
+        let of = |pod: Option<&str>| {
+            let env = |name: &str| pod.filter(|_| name == "POD_NAME").map(str::to_owned);
+            Options::resolve(&cli.flags, &env).unwrap().holder
+        };
+        let (first, second) = (of(Some("consul8s-7c9-x2")), of(Some("consul8s-7c9-x2")));
+        assert!(first.starts_with("consul8s-7c9-x2_") && first != second, "{first} {second}");
+        let elsewhere = of(None);
+        assert!(elsewhere.len() > 9 && !elsewhere.starts_with('_'), "{elsewhere}");
+        let options = resolve(&["--lease-name", "l"]).unwrap();
+        assert_eq!(options.lease("shop").to_string(), "shop/l");
+        assert!(options.leader_elect);
     }
 
     #[test]

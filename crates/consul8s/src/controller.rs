@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consul8s_core::consul::{Answer, AnswerMeta, Check, HealthQuery, Instance, NodeView};
-use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
+use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, KubeApi, KubeWriter, WatchEvent};
 use consul8s_core::settings::{Direction, Settings};
 use tokio::sync::{Semaphore, mpsc};
@@ -16,13 +16,18 @@ use crate::clock::Clock;
 use crate::feeds::{self, Demand};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
+use crate::resolve::{Found, Lookups, Resolver};
 use crate::stores::World;
 use crate::stores::kube::Changed;
+use crate::stores::names::Turns;
 use crate::stores::registry::Turned;
 use crate::sync::writers::Writers;
 
 /// Services looked at side by side: enough to keep both APIs busy, few enough to bound memory and requests in flight.
 const WORKERS: usize = 48;
+
+/// Reads at a time that can wait.
+const FEW: usize = 4;
 
 /// One controller over one Consul and one cluster.
 pub struct Controller<K, C> {
@@ -40,9 +45,12 @@ pub struct Controller<K, C> {
     pub clock: Clock,
     /// Services to look at.
     pub queue: Queue<ObjectKey>,
+    /// For reads that can wait: they must not take all connections from those that can't.
+    pub few: Semaphore,
     world: Mutex<World>,
     demands: mpsc::UnboundedSender<Demand>,
     demanded: Mutex<Option<mpsc::UnboundedReceiver<Demand>>>,
+    lookups: Lookups,
 }
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
@@ -66,9 +74,18 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             metrics,
             clock,
             queue: Queue::default(),
+            few: Semaphore::new(FEW),
             demands,
             demanded: Mutex::new(Some(demanded)),
+            lookups: Lookups::default(),
         }
+    }
+
+    /// The same, which resolves hostnames in Consul's answers; otherwise they are not published.
+    #[must_use]
+    pub fn resolving(mut self, resolver: Option<Arc<dyn Resolver>>) -> Controller<K, C> {
+        self.lookups = resolver.map(Lookups::with).unwrap_or_default();
+        self
     }
 
     /// Watches and syncs until `stop`. Writes with `writers`; without them nothing can be written.
@@ -77,8 +94,14 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub async fn run<W: KubeWriter>(self: Arc<Self>, writers: Option<Arc<Writers<W>>>, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
         feeds::start_kube(&mut tasks, &self);
+        if let Some(writers) = &writers {
+            tasks.spawn(feeds::follow_leadership(self.clone(), writers.leadership().gains()));
+        }
         if let Some(demanded) = lock(&self.demanded).take() {
-            tasks.spawn(feeds::run_consul(self.clone(), demanded));
+            tasks.spawn(feeds::run_demanded(self.clone(), demanded));
+        }
+        if let Some(looking) = self.lookups.start(&self) {
+            tasks.spawn(looking);
         }
         if self.directions.contains(&Direction::ToConsul) {
             self.watch_nodes();
@@ -100,6 +123,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
         // What is being written may end; nothing new begins.
         let _ = tokio::time::timeout(crate::run::GRACE, slots.acquire_many(WORKERS as u32)).await;
+        // Whoever waits for this to end may then take the servers away.
+        tasks.shutdown().await;
     }
 
     async fn next(&self, slots: &Arc<Semaphore>) -> (ObjectKey, tokio::sync::OwnedSemaphorePermit) {
@@ -111,6 +136,15 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
     }
 
+    /// This process writes from now on: another did until now, so everything is looked at with that in mind.
+    pub fn leads(&self) {
+        let mut world = self.world();
+        world.lead();
+        let keys = if world.kube_synced() { world.all_keys() } else { BTreeSet::new() };
+        drop(world);
+        keys.into_iter().for_each(|key| self.queue.add(key));
+    }
+
     /// Both worlds. Held for pure work only, never over a wait.
     pub fn world(&self) -> MutexGuard<'_, World> {
         lock(&self.world)
@@ -120,6 +154,24 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub fn demand(&self, demand: Demand) {
         // It fails only when the controller has ended.
         let _ = self.demands.send(demand);
+    }
+
+    /// Whether hostnames are resolved.
+    #[must_use]
+    pub fn resolves(&self) -> bool {
+        self.lookups.are_wanted()
+    }
+
+    /// Begins and ends looking up hostnames.
+    pub fn resolve(&self, turns: Turns) {
+        self.lookups.take(turns);
+    }
+
+    /// A lookup ended; none = it failed.
+    pub fn looked_up(&self, name: &str, found: Option<Found>) {
+        let mut world = self.world();
+        let concerns = world.names.looked_up(name, found);
+        self.look_at(world, concerns);
     }
 
     /// Name of our node number `number`, from 0.
@@ -146,6 +198,13 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let was_synced = world.kube_synced();
         let changed = world.slices.take_in(watch, event);
         self.follow(world, was_synced, &changed);
+    }
+
+    /// The watch of the cluster's Nodes told something.
+    pub fn cluster_nodes_told(&self, watch: u64, event: WatchEvent<KubeNode>) {
+        let mut world = self.world();
+        let concerns = world.cluster_nodes.take_in(watch, event);
+        self.look_at(world, concerns);
     }
 
     fn trouble_of_kube<T>(&self, event: &WatchEvent<T>) {
@@ -227,9 +286,14 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
     }
 
-    fn look(&self, mut world: MutexGuard<'_, World>, query: &HealthQuery) {
-        let now = tokio::time::Instant::now();
+    fn look(&self, world: MutexGuard<'_, World>, query: &HealthQuery) {
         let keys = world.sources.services_of(query);
+        self.look_at(world, keys);
+    }
+
+    fn look_at(&self, mut world: MutexGuard<'_, World>, keys: impl IntoIterator<Item = ObjectKey>) {
+        let now = tokio::time::Instant::now();
+        let keys: Vec<ObjectKey> = keys.into_iter().collect();
         for key in &keys {
             world.record(key).changed_at.get_or_insert(now);
         }
@@ -246,7 +310,11 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             world.registry.forget_floor();
         }
         let was_synced = world.registry.synced();
-        let turned = world.registry.take_in_services(number, (*answer.body).clone(), answer.meta.index, now);
+        let mut view = (*answer.body).clone();
+        if hides(&answer.meta) {
+            view = world.registry.with_hidden_services(number, view);
+        }
+        let turned = world.registry.take_in_services(number, view, answer.meta.index, now);
         self.registry_turned(world, was_synced, turned);
         self.watch_nodes();
     }
@@ -260,7 +328,11 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             world.registry.forget_floor();
         }
         let was_synced = world.registry.synced();
-        let turned = world.registry.take_in_checks(number, &answer.body, answer.meta.index, now);
+        let mut checks = (*answer.body).clone();
+        if hides(&answer.meta) {
+            checks = world.registry.with_hidden_checks(number, &checks);
+        }
+        let turned = world.registry.take_in_checks(number, &checks, answer.meta.index, now);
         self.registry_turned(world, was_synced, turned);
     }
 
@@ -296,6 +368,11 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub fn node_failed(&self, _number: usize, error: &ApiError) {
         self.world().consul_fails(error);
     }
+}
+
+/// Whether something may be missing from an answer that is there.
+fn hides(meta: &AnswerMeta) -> bool {
+    meta.filtered || meta.anonymous_under_deny
 }
 
 fn resume(ended: Result<(), tokio::task::JoinError>) {

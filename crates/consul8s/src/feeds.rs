@@ -10,10 +10,11 @@ use consul8s_consul::{HealthWatch, Watch as ConsulWatch, WatchConfig, WatchNews}
 use consul8s_core::consul::HealthQuery;
 use consul8s_core::kube::Scope;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, Watch, WatchEvent};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::controller::Controller;
+use crate::stores::cluster_nodes::Turn;
 
 /// At start, first questions are spread over this much for each thousand watches, so that a big fleet's first answers don't come at once.
 const SPREAD_PER_THOUSAND: Duration = Duration::from_millis(300);
@@ -21,12 +22,14 @@ const SPREAD_PER_THOUSAND: Duration = Duration::from_millis(300);
 /// Watches to start or to stop.
 #[derive(Clone, Debug)]
 pub enum Demand {
-    /// Somebody asks for this service.
-    Watch(HealthQuery),
+    /// Somebody asks for this service. Questions wait for news this long; asked for again, only that changes.
+    Watch(HealthQuery, Duration),
     /// Nobody asks for it any more.
     Stop(HealthQuery),
     /// Our node of this number is to be watched too.
     Node(usize),
+    /// Some Service rests on the Nodes of the cluster now, or none any more.
+    ClusterNodes(Turn),
 }
 
 /// The watches of Services and slices, one for each namespace in scope, or one for all.
@@ -63,27 +66,63 @@ where
     }
 }
 
-/// Runs the watches of Consul that are asked for.
-pub async fn run_consul<K: KubeApi, C: ConsulApi>(
+/// Looks at everything whenever a claim to write was gained.
+pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(
+    controller: Arc<Controller<K, C>>,
+    mut gains: watch::Receiver<u64>,
+) {
+    // One that was gained before anybody followed counts too.
+    gains.mark_changed();
+    while gains.changed().await.is_ok() {
+        if *gains.borrow_and_update() > 0 {
+            controller.leads();
+        }
+    }
+    // Nobody keeps the Lease any more, because the program ends.
+}
+
+/// A watch that runs.
+struct Running {
+    task: AbortHandle,
+    wait: watch::Sender<Duration>,
+}
+
+/// Runs the watches that are asked for.
+pub async fn run_demanded<K: KubeApi, C: ConsulApi>(
     controller: Arc<Controller<K, C>>,
     mut demands: mpsc::UnboundedReceiver<Demand>,
 ) {
     let mut tasks = JoinSet::new();
-    let mut running = BTreeMap::<HealthQuery, AbortHandle>::new();
+    let mut running = BTreeMap::<HealthQuery, Running>::new();
+    let mut cluster_nodes: Option<AbortHandle> = None;
     loop {
         tokio::select! {
             demand = demands.recv() => match demand {
                 None => return,
-                Some(Demand::Watch(query)) => {
-                    let delay = SPREAD_PER_THOUSAND.mul_f64(running.len() as f64 / 1000.0).mul_f64(rand::random());
-                    let handle = tasks.spawn(health(controller.clone(), query.clone(), delay));
-                    if let Some(old) = running.insert(query, handle) {
-                        old.abort();
+                Some(Demand::Watch(query, wait)) => {
+                    if let Some(running) = running.get(&query) {
+                        running.wait.send_replace(wait);
+                        continue;
                     }
+                    let delay = SPREAD_PER_THOUSAND.mul_f64(running.len() as f64 / 1000.0).mul_f64(rand::random());
+                    let (wait, waits) = watch::channel(wait);
+                    let task = tasks.spawn(health(controller.clone(), query.clone(), delay, waits));
+                    running.insert(query, Running { task, wait });
                 }
                 Some(Demand::Stop(query)) => {
-                    if let Some(handle) = running.remove(&query) {
-                        handle.abort();
+                    if let Some(running) = running.remove(&query) {
+                        running.task.abort();
+                    }
+                }
+                Some(Demand::ClusterNodes(turn)) => {
+                    if let Some(old) = cluster_nodes.take() {
+                        old.abort();
+                    }
+                    if let Turn::Start(watch) = turn {
+                        let nodes = controller.kube.watch_nodes();
+                        cluster_nodes = Some(tasks.spawn(follow(nodes, controller.clone(), move |controller, event| {
+                            controller.cluster_nodes_told(watch, event);
+                        })));
                     }
                 }
                 Some(Demand::Node(number)) => {
@@ -102,11 +141,24 @@ pub async fn run_consul<K: KubeApi, C: ConsulApi>(
     }
 }
 
-async fn health<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, query: HealthQuery, delay: Duration) {
+async fn health<K: KubeApi, C: ConsulApi>(
+    controller: Arc<Controller<K, C>>,
+    query: HealthQuery,
+    delay: Duration,
+    mut wait: watch::Receiver<Duration>,
+) {
     tokio::time::sleep(delay).await;
-    let mut watch = HealthWatch::new(controller.consul.clone(), query.clone(), &WatchConfig::default());
+    let config = WatchConfig { wait: *wait.borrow_and_update(), ..WatchConfig::default() };
+    let mut watch = HealthWatch::new(controller.consul.clone(), query.clone(), &config);
     loop {
-        match watch.next().await {
+        let news = tokio::select! {
+            news = watch.next() => news,
+            Ok(()) = wait.changed() => {
+                watch.set_wait(*wait.borrow_and_update());
+                continue;
+            }
+        };
+        match news {
             WatchNews::Admitted { answer, lineage_broken } => controller.source_told(&query, answer, lineage_broken),
             WatchNews::Confirmed(meta) => controller.source_confirmed(&query, meta),
             WatchNews::Failed(error) => controller.source_failed(&query, &error),

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use consul8s_core::ports::ErrorKind;
 use consul8s_core::problem::Reason;
 use consul8s_core::settings::Direction;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -38,6 +39,7 @@ labels! {
     ByChange { direction, action }
     BySource { source }
     ByTransport { transport }
+    ByRequest { operation, code }
 }
 
 #[derive(Clone)]
@@ -70,7 +72,11 @@ pub struct Metrics {
     last_success: Family<ByDirection, Float>,
     staleness: Family<BySource, Float>,
     watches: Family<ByTransport, Gauge>,
+    watch_delay_bound: Float,
+    consul_requests: Family<ByRequest, Counter>,
     queue_depth: Gauge,
+    leader: Gauge,
+    lease_transitions: Counter,
 }
 
 /// One accepted or refused write, for `consul8s_writes_total`.
@@ -105,6 +111,10 @@ pub struct Snapshot {
     pub staleness: (f64, f64),
     /// Running watches of Consul services.
     pub watches: u64,
+    /// How they travel: `http1` or `http2`; empty before there are any.
+    pub transport: &'static str,
+    /// Seconds that taking turns may add to the time until a change is seen.
+    pub watch_delay_bound: f64,
     /// Depth of the queue.
     pub queue_depth: u64,
 }
@@ -137,7 +147,11 @@ impl Metrics {
             last_success: Family::default(),
             staleness: Family::default(),
             watches: Family::default(),
+            watch_delay_bound: Float::default(),
+            consul_requests: Family::default(),
             queue_depth: Gauge::default(),
+            leader: Gauge::default(),
+            lease_transitions: Counter::default(),
         };
         let r = &mut m.registry;
         r.register("loop_time_seconds", "Time that a full audit of all Services took", m.loop_time.clone());
@@ -171,8 +185,20 @@ impl Metrics {
             "Time since the last good answer, 0 while answers come as expected",
             m.staleness.clone(),
         );
-        r.register("consul_watches", "Blocking queries under way", m.watches.clone());
+        r.register("consul_watches", "Consul services watched by blocking queries", m.watches.clone());
+        r.register(
+            "watch_delay_bound_seconds",
+            "What taking turns on few connections may add to the time until a change in Consul is seen",
+            m.watch_delay_bound.clone(),
+        );
+        r.register("consul_requests", "Requests that Consul answered, or did not", m.consul_requests.clone());
         r.register("queue_depth", "Services that are due or being looked at", m.queue_depth.clone());
+        r.register("leader", "1 while this replica may write", m.leader.clone());
+        r.register(
+            "lease_transitions",
+            "How often this replica began or ceased to be the one that may write",
+            m.lease_transitions.clone(),
+        );
         r.register("build", "The program", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
         m
     }
@@ -197,10 +223,24 @@ impl Metrics {
         self.last_success.get_or_create(&ByDirection { direction: direction.as_str() }).set(unix_seconds);
     }
 
-    /// A write was answered.
+    /// A write was answered. One that was not sent, because the claim was over, is none.
     pub fn wrote(&self, write: Write) {
         let Write { target, action, result } = write;
+        if result == ErrorKind::NotLeading.as_str() {
+            return;
+        }
         self.writes.get_or_create(&ByWrite { target, action, result }).inc();
+    }
+
+    /// A request to Consul ended: `ok`, or the kind of the error.
+    pub fn asked_consul(&self, operation: &'static str, code: &'static str) {
+        self.consul_requests.get_or_create(&ByRequest { operation, code }).inc();
+    }
+
+    /// This replica has begun or ceased to lead.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+        self.lease_transitions.inc();
     }
 
     /// The text for a scrape, with the gauges as `now` has them.
@@ -243,7 +283,11 @@ impl Metrics {
         self.kubernetes_sourced.set(int(now.sourced.1));
         self.staleness.get_or_create(&BySource { source: "consul" }).set(now.staleness.0);
         self.staleness.get_or_create(&BySource { source: "kubernetes" }).set(now.staleness.1);
-        self.watches.get_or_create(&ByTransport { transport: "http1" }).set(int(now.watches));
+        for transport in ["http1", "http2"] {
+            let watches = if transport == now.transport { now.watches } else { 0 };
+            self.watches.get_or_create(&ByTransport { transport }).set(int(watches));
+        }
+        self.watch_delay_bound.set(now.watch_delay_bound);
         self.queue_depth.set(int(now.queue_depth));
     }
 }

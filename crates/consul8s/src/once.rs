@@ -11,9 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::commands::Exit;
 use crate::controller::Controller;
+use crate::leader::Leadership;
 use crate::stores::record::{State, Told};
 use crate::sync::writers::Writers;
 
+/// How long the Lease is waited for: as long as it takes until one whose holder died has run out, and to take it then.
+const CLAIM_WITHIN: Duration = Duration::from_secs(17);
 /// How long either side may take to answer at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to be done, with confirming reads (up to 10 s apart) and retries.
@@ -27,13 +30,15 @@ pub struct Outcome {
     pub services: Vec<(ObjectKey, Told)>,
     /// Services that were not brought in sync in time.
     pub unfinished: usize,
+    /// A node of our name in Consul is somebody else's, so that nothing was registered.
+    pub blocked: bool,
 }
 
 impl Outcome {
     /// The exit code of `-1`.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.unfinished > 0 {
+        if self.unfinished > 0 || self.blocked {
             Exit::Failure
         } else if self.services.iter().any(|(_, told)| told.state == State::Held) {
             Exit::Held
@@ -52,22 +57,33 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
     writers: Option<Arc<Writers<W>>>,
     stop: CancellationToken,
 ) -> anyhow::Result<Outcome> {
-    let plans_only = writers.is_none();
+    let leadership = writers.as_ref().map(|writers| writers.leadership().clone());
     let inner = stop.child_token();
     let running = tokio::spawn(controller.clone().run(writers, inner.clone()));
     let waited = tokio::select! {
-        waited = wait(&controller, plans_only) => waited,
+        waited = wait(&controller, leadership.as_ref()) => waited,
         () = stop.cancelled() => Err(anyhow::anyhow!("ended on a signal before it was done")),
     };
     inner.cancel();
     running.await?;
     let unfinished = waited?;
     let world = controller.world();
-    let services = world.records().filter_map(|(key, record)| Some((key.clone(), record.told.clone()?))).collect();
-    Ok(Outcome { services, unfinished })
+    let services: Vec<(ObjectKey, Told)> =
+        world.records().filter_map(|(key, record)| Some((key.clone(), record.told.clone()?))).collect();
+    let foreign =
+        !controller.settings.take_over && world.registry.nodes().foreign(&controller.settings.identity).is_some();
+    let blocked = foreign && services.iter().any(|(_, told)| told.direction == Direction::ToConsul);
+    Ok(Outcome { services, unfinished, blocked })
 }
 
-async fn wait<K: KubeApi, C: ConsulApi>(controller: &Controller<K, C>, plans_only: bool) -> anyhow::Result<usize> {
+async fn wait<K: KubeApi, C: ConsulApi>(
+    controller: &Controller<K, C>,
+    leadership: Option<&Leadership>,
+) -> anyhow::Result<usize> {
+    if let Some(leadership) = leadership {
+        let gained = leadership.wait(CLAIM_WITHIN).await;
+        gained.map_err(|why| anyhow::anyhow!("may not write, so nothing was done: {why}"))?;
+    }
     let started = Instant::now();
     // Both sides must have answered before "nothing to do" means anything.
     if let Err(error) = tokio::time::timeout(ANSWER_WITHIN, controller.consul.leader()).await? {
@@ -81,7 +97,7 @@ async fn wait<K: KubeApi, C: ConsulApi>(controller: &Controller<K, C>, plans_onl
         tokio::time::sleep(STEP).await;
     }
     loop {
-        let unfinished = controller.unfinished(plans_only);
+        let unfinished = controller.unfinished(leadership.is_none());
         if unfinished == 0 || started.elapsed() > DONE_WITHIN {
             return Ok(unfinished);
         }

@@ -45,8 +45,8 @@ pub async fn run(options: Options, args: PlanArgs, stop: CancellationToken) -> a
     let settings = options.settings(&uid, &connection.namespace);
     run::announce(&options, &connection, &settings);
     let consul = Arc::new(Client::new(options.consul.clone()));
-    let controller =
-        Arc::new(Controller::new(kube, consul, settings, options.directions.clone(), Arc::new(Metrics::new())));
+    let controller = Controller::new(kube, consul, settings, options.directions.clone(), Arc::new(Metrics::new()));
+    let controller = Arc::new(controller.resolving(options.resolver()));
     let no_writers: Option<Arc<Writers<SliceWriter>>> = None;
     let outcome = once::run(controller, no_writers, stop).await?;
     let changes: usize = outcome.services.iter().flat_map(|(_, told)| told.pending.values()).sum();

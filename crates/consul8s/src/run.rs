@@ -5,24 +5,34 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use consul8s_consul::{Batcher, Client, ClientConfig};
+use consul8s_core::claim::Timing;
 use consul8s_core::duration;
 use consul8s_core::kube::Scope;
 use consul8s_core::ports::{ApiError, ConsulApi, KubeApi};
 use consul8s_core::settings::{Direction, Settings};
-use consul8s_kube::{Connection, Kube, SliceWriter};
+use consul8s_kube::{Connection, Kube, LeaseClient, SliceWriter};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Shown};
 use crate::audit;
+use crate::clock::BootClock;
 use crate::commands::Exit;
 use crate::config::Options;
 use crate::controller::Controller;
+use crate::counted::Counted;
+use crate::leader::{Election, Fenced, Keeper, Leadership, Post};
 use crate::metrics::{Metrics, Snapshot};
 use crate::once;
 use crate::sync::writers::Writers;
+use crate::teller::{Mailbox, Teller};
 
 /// How long writes in flight may take to end after a signal; well within the 5 s that the contract gives.
 pub const GRACE: Duration = Duration::from_secs(3);
+
+/// How long what is left to tell may take after a signal, while writes in flight end.
+const TELL_REST_WITHIN: Duration = Duration::from_secs(1);
+/// How long `-1` waits until all is told.
+const TELL_ONCE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Pause between attempts to reach the API server at start.
 const RETRY: Duration = Duration::from_secs(1);
@@ -36,7 +46,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     listen(&options, &front, &stop).await?;
 
     let kube = Arc::new(Kube::new(&connection));
-    let consul = Arc::new(client.clone());
+    let consul = Arc::new(Counted::new(client.clone(), metrics.clone()));
     let Some(uid) = cluster_uid(&*kube, options.run_once, &stop).await? else { return Ok(Exit::Done) };
     let settings = options.settings(&uid, &connection.namespace);
     announce(&options, &connection, &settings);
@@ -44,20 +54,53 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
         tokio::spawn(greet_consul(consul.clone(), stop.clone()));
     }
 
-    let controller = Arc::new(Controller::new(kube, consul, settings, options.directions.clone(), metrics));
+    let writer = Counted::new(client.writer(), metrics.clone());
+    let controller = Controller::new(kube, consul, settings, options.directions.clone(), metrics);
+    let controller = Arc::new(controller.resolving(options.resolver()));
     // Set once, here.
     let _ = front.controller.set(controller.clone());
-    let (batcher, driver) = Batcher::new(Arc::new(client.writer()));
+    let (leadership, keeper) = keeper(&options, &connection, &controller)?;
+    let (batcher, driver) = Batcher::new(Arc::new(Fenced::new(writer, leadership.clone())));
     tokio::spawn(driver.run());
-    let writers = Arc::new(Writers::new(SliceWriter::new(&connection), batcher));
-    if options.run_once {
-        return once::run(controller, Some(writers), stop).await.map(|outcome| outcome.exit());
-    }
-    let audits = tokio::spawn(audit::run(controller.clone(), options.interval));
-    controller.run(Some(writers), stop).await;
-    audits.abort();
-    tracing::info!("ended on a signal; what stands stays");
-    Ok(Exit::Done)
+    let mailbox = Arc::new(Mailbox::default());
+    let lease = options.lease(&connection.namespace);
+    let teller = consul8s_kube::Teller::new(&connection, &options.holder);
+    let teller = Teller::new(controller.clone(), teller, mailbox.clone(), leadership.clone(), lease);
+    let writers = Arc::new(Writers::new(SliceWriter::new(&connection), batcher, leadership).telling(mailbox));
+    let mut post = Post::take(keeper);
+    let done = stop.child_token();
+    let telling = teller.run(done.clone(), if options.run_once { TELL_ONCE_WITHIN } else { TELL_REST_WITHIN });
+    let work = async {
+        let _done = done.drop_guard();
+        if options.run_once {
+            return once::run(controller, Some(writers), stop).await.map(|outcome| outcome.exit());
+        }
+        let audits = tokio::spawn(audit::run(controller.clone(), options.interval));
+        controller.run(Some(writers), stop).await;
+        audits.abort();
+        tracing::info!("ended on a signal; what stands stays");
+        Ok(Exit::Done)
+    };
+    let (exit, ()) = post.during(async { tokio::join!(work, telling) }).await;
+    post.leave().await;
+    exit
+}
+
+fn keeper<K: KubeApi, C: ConsulApi>(
+    options: &Options,
+    connection: &Connection,
+    controller: &Controller<K, C>,
+) -> anyhow::Result<(Leadership, Keeper<LeaseClient>)> {
+    let lease = options.lease(&connection.namespace);
+    let election = Election {
+        me: options.holder.clone(),
+        lease: lease.to_string(),
+        elect: options.leader_elect,
+        timing: Timing::default(),
+        boot: BootClock::Machine,
+        clock: controller.clock,
+    };
+    Ok(Keeper::new(LeaseClient::new(connection, lease)?, election, controller.metrics.clone()))
 }
 
 /// The UID of `kube-system`, which says which cluster this is. Waits for the API server, unless it is for once. None = told to stop.

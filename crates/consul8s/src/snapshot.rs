@@ -59,6 +59,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 staleness(world.kube_trouble.is_some(), world.kube_heard, Duration::MAX, now),
             ),
             watches: world.sources.iter().count() as u64,
+            transport: self.consul.transport(),
+            watch_delay_bound: self.consul.watch_delay_bound().as_secs_f64(),
             queue_depth: self.queue.depth() as u64,
         }
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::empty_node::EmptyNode;
+
 /// State of a check, worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CheckStatus {
@@ -348,6 +350,8 @@ pub enum TxnOp {
         /// Fence.
         index: u64,
     },
+    /// `Node` `delete-cas` of a node that is proven to be empty.
+    RemoveNode(EmptyNode),
 }
 
 /// What became of a transaction.

@@ -169,6 +169,55 @@ pub struct KubeService {
     pub external_local: bool,
     /// `spec.trafficDistribution`.
     pub traffic_distribution: Option<String>,
+    /// Our own condition on its status, if it bears one.
+    pub condition: Option<Condition>,
+}
+
+/// Status of a condition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConditionStatus {
+    /// `True`
+    True,
+    /// `False`
+    False,
+    /// `Unknown`, and whatever else somebody may have written.
+    #[default]
+    Unknown,
+}
+
+impl ConditionStatus {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionStatus::True => "True",
+            ConditionStatus::False => "False",
+            ConditionStatus::Unknown => "Unknown",
+        }
+    }
+
+    /// Reads it.
+    #[must_use]
+    pub fn parse(word: &str) -> ConditionStatus {
+        match word {
+            "True" => ConditionStatus::True,
+            "False" => ConditionStatus::False,
+            _ => ConditionStatus::Unknown,
+        }
+    }
+}
+
+/// The condition `consul8s/Synced` of a Service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether all is as it should be.
+    pub status: ConditionStatus,
+    /// Why, in one word. What stands may hold any.
+    pub reason: String,
+    /// Why, for a person.
+    pub message: String,
+    /// When the status last changed, in whole seconds.
+    pub since: UnixMillis,
 }
 
 impl Default for ObjectKey {

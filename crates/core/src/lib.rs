@@ -8,12 +8,16 @@
 //! Equal input gives equal output, whatever the order it came in.
 
 pub mod address;
+pub mod adopt;
+pub mod claim;
 pub mod consul;
 pub mod duration;
+pub mod empty_node;
 pub mod evidence;
 pub mod guard;
 pub mod health;
 pub mod identity;
+pub mod import;
 pub mod intent;
 pub mod kube;
 pub mod names;
@@ -23,6 +27,7 @@ pub mod ports;
 pub mod problem;
 pub mod repairs;
 pub mod settings;
+pub mod tell;
 pub mod time;
 pub mod to_consul;
 pub mod to_kube;

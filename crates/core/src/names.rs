@@ -80,6 +80,10 @@ pub const SLICE_OWNER: &str = "consul8s/owner";
 pub const SLICE_INSTALLATION: &str = "consul8s/installation";
 /// Value of [`LABEL_MANAGED_BY`] on our slices.
 pub const MANAGED_BY: &str = "controller.consul8s.io";
+/// On the Lease: for each datacenter the highest index that a consistent read showed, `dc1=123,dc2=45`.
+pub const LEASE_LINEAGE: &str = "consul8s/lineage";
+/// On the Lease: resourceVersion of a list of Services that was believed although registrations had been written from a newer one.
+pub const LEASE_LIST_MARK: &str = "consul8s/list-mark";
 /// Kubernetes' label for the writer of a slice.
 pub const LABEL_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 /// Kubernetes' label that binds a slice to its Service.
@@ -88,6 +92,15 @@ pub const LABEL_SERVICE_NAME: &str = "kubernetes.io/service-name";
 pub const LABEL_HEADLESS: &str = "service.kubernetes.io/headless";
 /// Kubernetes' annotation for the time of the change that led to a slice's contents.
 pub const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
+
+/// Label of the original's `Endpoints` objects: the name of their Service.
+pub const ORIGINAL_NAME: &str = "name";
+/// On an `Endpoints` object of the original that was taken over: our owner id.
+pub const ADOPTED: &str = "consul8s/adopted";
+/// Kubernetes' label on an `Endpoints` object that is not to be mirrored into slices.
+pub const LABEL_SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
+/// Value of [`LABEL_MANAGED_BY`] on slices that are mirrored from `Endpoints` objects.
+pub const MIRRORED_BY: &str = "endpointslicemirroring-controller.k8s.io";
 
 /// Node meta: owner id of the installation whose node it is.
 pub const NODE_OWNER: &str = "consul8s-owner";
@@ -125,6 +138,9 @@ pub const META_K8S_ZONE: &str = "external-k8s-topology-zone";
 pub const META_SERVICE: &str = "consul8s-service";
 /// Service meta: `keep` where the registration outlives its Service; it must be known when the Service can no longer say so.
 pub const META_ON_DELETE: &str = "consul8s-on-delete";
+
+/// Type of our condition on the status of Services.
+pub const CONDITION_SYNCED: &str = "consul8s/Synced";
 
 /// Name of the one check each registration has.
 pub const CHECK_NAME: &str = "consul8s:readiness";

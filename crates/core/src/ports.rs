@@ -6,8 +6,12 @@
 use std::future::Future;
 use std::time::Duration;
 
+use crate::adopt::Endpoints;
+use crate::claim::{Lease, LeaseWrite};
 use crate::consul::{Answer, HealthQuery, Instance, NodeView, Read, TxnOp, TxnOutcome};
-use crate::kube::{KubeService, KubeSlice, ObjectKey, SliceSpec};
+use crate::import::{Catalog, CatalogQuery, Definition, Import, NewService, Status};
+use crate::kube::{Condition, KubeNode, KubeService, KubeSlice, ObjectKey, SliceSpec};
+use crate::tell::{EventSpec, ObjectRef};
 
 /// Why a call failed, as far as the caller acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +36,8 @@ pub enum ErrorKind {
     Server,
     /// The answer is not what the API speaks: cut short, unparsable, too large.
     Garbage,
+    /// Not sent: the claim under which it was to be written is over.
+    NotLeading,
 }
 
 impl ErrorKind {
@@ -49,6 +55,7 @@ impl ErrorKind {
             ErrorKind::Throttled => "throttled",
             ErrorKind::Server => "server",
             ErrorKind::Garbage => "garbage",
+            ErrorKind::NotLeading => "not_leading",
         }
     }
 }
@@ -98,8 +105,25 @@ pub trait ConsulApi: Send + Sync + 'static {
         read: Read,
     ) -> impl Future<Output = Result<Answer<Vec<crate::consul::Check>>, ApiError>> + Send;
 
+    /// Names and tags of all services of the catalog that are listed.
+    fn services(
+        &self,
+        query: &CatalogQuery,
+        read: Read,
+    ) -> impl Future<Output = Result<Answer<Catalog>, ApiError>> + Send;
+
     /// The leader's address, for a start-up line and for waiting: an error when nobody answers, an empty text without leader.
     fn leader(&self) -> impl Future<Output = Result<String, ApiError>> + Send;
+
+    /// How blocking queries travel: `http1`, where each has a connection, or `http2`, where they share some.
+    fn transport(&self) -> &'static str {
+        "http1"
+    }
+
+    /// What taking turns on few connections may add to the time until a change is seen; zero while nobody has to.
+    fn watch_delay_bound(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Writes to Consul.
@@ -136,6 +160,10 @@ pub trait KubeApi: Send + Sync + 'static {
     type Services: Watch<KubeService>;
     /// Watch of EndpointSlices.
     type Slices: Watch<KubeSlice>;
+    /// Watch of Nodes.
+    type Nodes: Watch<KubeNode>;
+    /// Watch of ConsulImports.
+    type Imports: Watch<Import>;
 
     /// Watches the Services of one namespace, or of all.
     fn watch_services(&self, namespace: Option<&str>) -> Self::Services;
@@ -143,8 +171,20 @@ pub trait KubeApi: Send + Sync + 'static {
     /// Watches the EndpointSlices of one namespace, or of all.
     fn watch_slices(&self, namespace: Option<&str>) -> Self::Slices;
 
+    /// Watches the Nodes of the cluster.
+    fn watch_nodes(&self) -> Self::Nodes;
+
+    /// Watches the ConsulImports of one namespace, or of all. Only where they are defined.
+    fn watch_imports(&self, namespace: Option<&str>) -> Self::Imports;
+
+    /// Whether ConsulImports are defined.
+    fn import_definition(&self) -> impl Future<Output = Result<Definition, ApiError>> + Send;
+
     /// One Service, as it stands now; none on 404.
     fn service(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<KubeService>, ApiError>> + Send;
+
+    /// One `Endpoints` object, as it stands now; none on 404.
+    fn endpoints(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<Endpoints>, ApiError>> + Send;
 
     /// UID of the namespace `kube-system`, the identity of the cluster.
     fn cluster_uid(&self) -> impl Future<Output = Result<String, ApiError>> + Send;
@@ -170,4 +210,63 @@ pub trait KubeWriter: Send + Sync + 'static {
         uid: &str,
         resource_version: &str,
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Keeps an `Endpoints` object, as it was read, from being mirrored, and notes whose doing that is; or takes both back (none).
+    fn adopt_endpoints(
+        &self,
+        endpoints: &Endpoints,
+        owner: Option<&str>,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Creates a Service; [`ErrorKind::Conflict`] when the name is taken.
+    fn create_service(&self, new: &NewService) -> impl Future<Output = Result<KubeService, ApiError>> + Send;
+
+    /// Deletes a Service as it was read; gone already is success.
+    fn delete_service(&self, service: &KubeService) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Takes the marks of its import off a Service, as it was read; gone already is success.
+    fn orphan_service(&self, service: &KubeService) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Sets the finalizers of an import, as it was read; gone already is success.
+    fn set_finalizers(
+        &self,
+        import: &Import,
+        finalizers: &[String],
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Sets the status of an import, as it was read; gone already is success.
+    fn set_import_status(
+        &self,
+        import: &Import,
+        status: &Status,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+}
+
+/// The one Lease of this installation. Each call ends within [`CALL_WITHIN`](crate::claim::CALL_WITHIN), is sent once, and shares no
+/// connection with reads and writes of anything else: what they wait for must not cost the claim.
+pub trait LeaseApi: Send + Sync + 'static {
+    /// As it stands now; none on 404.
+    fn read(&self) -> impl Future<Output = Result<Option<Lease>, ApiError>> + Send;
+
+    /// Creates it; [`ErrorKind::Conflict`] when it is there.
+    fn create(&self, write: &LeaseWrite) -> impl Future<Output = Result<Lease, ApiError>> + Send;
+
+    /// Changes it if it still is as `seen`, else [`ErrorKind::Conflict`]: read it again. Whatever others have put on it stays.
+    fn replace(&self, seen: &Lease, write: &LeaseWrite) -> impl Future<Output = Result<Lease, ApiError>> + Send;
+}
+
+/// Tells people what was done and found: Events, and our condition on the status of Services. A type of its own beside the writer: it
+/// changes nothing that anything is planned on, and nothing waits for it. Each call is bounded in time by the implementation.
+pub trait KubeTeller: Send + Sync + 'static {
+    /// Tells of an object. The same again, a little later, may be counted on the Event that was made before.
+    fn event(&self, event: &EventSpec, regarding: &ObjectRef) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Sets our condition on the Service that has this uid, or takes it away, and leaves all other conditions alone. Gives the Service as
+    /// it then stands; [`ErrorKind::Conflict`] when another Service has the name, or none.
+    fn set_condition(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        condition: Option<&Condition>,
+    ) -> impl Future<Output = Result<KubeService, ApiError>> + Send;
 }

@@ -107,6 +107,34 @@ reasons! {
     ConflictingLabels => Warning,
 }
 
+impl Reason {
+    /// Reads the name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Reason> {
+        Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)
+    }
+
+    /// Whether a problem with this reason keeps something from being done; the others are warnings beside a Service that syncs.
+    #[must_use]
+    pub fn stops(self) -> bool {
+        matches!(
+            self,
+            Reason::InvalidAnnotation
+                | Reason::PortNameNotFound
+                | Reason::SelectorPresent
+                | Reason::UnsupportedType
+                | Reason::NoAddress
+                | Reason::SharedName
+                | Reason::NotAllowed
+                | Reason::ConsulPermissionDenied
+                | Reason::OwnershipConflict
+                | Reason::NameConflict
+                | Reason::UnknownSource
+                | Reason::ConflictingLabels
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

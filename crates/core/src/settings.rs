@@ -46,6 +46,8 @@ pub struct Settings {
     pub consul_k8s: bool,
     /// `--take-over`: nodes of our name that carry another identity, and what stands on them, become ours.
     pub take_over: bool,
+    /// `--adopt-endpoints`: what the Python original left is taken over.
+    pub adopt_endpoints: bool,
     /// `--panic-threshold`, in percent; 0 = off.
     pub panic_threshold: u8,
     /// `--deny-cidr`: never published.
@@ -76,6 +78,7 @@ impl Settings {
             default_address_source: AddressSource::Auto,
             consul_k8s: false,
             take_over: false,
+            adopt_endpoints: true,
             panic_threshold: 0,
             deny_cidrs: Vec::new(),
             allow_cidrs: Vec::new(),

@@ -40,6 +40,25 @@ impl UnixMillis {
     }
 }
 
+/// A moment on this machine's own clock, as time since it was started. The clock is never set, and goes on while the machine sleeps
+/// (Linux' CLOCK_BOOTTIME): what must not outlive a pause is measured by it. Means nothing to another machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BootTime(pub Duration);
+
+impl BootTime {
+    /// How long ago `earlier` was; zero when it is yet to come.
+    #[must_use]
+    pub fn since(self, earlier: BootTime) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// This moment and `wait` later.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> BootTime {
+        BootTime(self.0.saturating_add(wait))
+    }
+}
+
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ms", self.0)

@@ -2,18 +2,22 @@
 
 use std::time::Duration;
 
-use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
+use consul8s_core::adopt::Endpoints;
+use consul8s_core::import::{Definition, Import};
+use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
 use consul8s_core::ports::{ApiError, ErrorKind, KubeApi};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 
 use crate::connect::Connection;
+use crate::endpoints;
 use crate::error::Call;
+use crate::imports;
 use crate::item::Item;
 use crate::watch::KubeWatch;
 
 /// For a whole read. The API server's own goal for reading one object is 1 s; what takes ten times that is not going to answer.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const READ_WITHIN: Duration = Duration::from_secs(10);
 /// The namespace that lives as long as its cluster.
 const CLUSTER_NAMESPACE: &str = "kube-system";
 
@@ -34,6 +38,8 @@ impl Kube {
 impl KubeApi for Kube {
     type Services = KubeWatch<KubeService>;
     type Slices = KubeWatch<KubeSlice>;
+    type Nodes = KubeWatch<KubeNode>;
+    type Imports = KubeWatch<Import>;
 
     fn watch_services(&self, namespace: Option<&str>) -> Self::Services {
         KubeWatch::new(&self.connection, namespace)
@@ -41,6 +47,18 @@ impl KubeApi for Kube {
 
     fn watch_slices(&self, namespace: Option<&str>) -> Self::Slices {
         KubeWatch::new(&self.connection, namespace)
+    }
+
+    fn watch_nodes(&self) -> Self::Nodes {
+        KubeWatch::of_cluster(&self.connection)
+    }
+
+    fn watch_imports(&self, namespace: Option<&str>) -> Self::Imports {
+        KubeWatch::new(&self.connection, namespace)
+    }
+
+    async fn import_definition(&self) -> Result<Definition, ApiError> {
+        imports::definition(&self.connection).await
     }
 
     async fn service(&self, key: &ObjectKey) -> Result<Option<KubeService>, ApiError> {
@@ -52,6 +70,10 @@ impl KubeApi for Kube {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    async fn endpoints(&self, key: &ObjectKey) -> Result<Option<Endpoints>, ApiError> {
+        endpoints::read(&self.connection, key).await
     }
 
     async fn cluster_uid(&self) -> Result<String, ApiError> {

@@ -30,6 +30,8 @@ pub struct Access {
 #[derive(Clone)]
 pub struct Connection {
     pub(crate) client: kube::Client,
+    /// For clients that must not share those sockets.
+    config: Config,
     /// Name of the kubeconfig's context, or `in-cluster`.
     pub context: String,
     /// The context's namespace, or the pod's.
@@ -40,10 +42,22 @@ pub struct Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Connection { client: _, context, namespace, server } = self;
+        let Connection { client: _, config: _, context, namespace, server } = self;
         let mut out = f.debug_struct("Connection");
         out.field("context", context).field("namespace", namespace).field("server", server).finish_non_exhaustive()
     }
+}
+
+impl Connection {
+    /// A client of the same API server with sockets of its own.
+    pub(crate) fn apart(&self) -> Result<kube::Client, ConnectError> {
+        client(&self.config, &self.server)
+    }
+}
+
+fn client(config: &Config, server: &str) -> Result<kube::Client, ConnectError> {
+    let setup = |error| ConnectError::Setup { server: server.to_owned(), why: setup_text(&error) };
+    transport::client(config.clone()).map_err(setup)
 }
 
 impl Access {
@@ -58,9 +72,8 @@ impl Access {
         };
         let server = without_credentials(&config.cluster_url);
         let namespace = config.default_namespace.clone();
-        let client = transport::client(config)
-            .map_err(|e| ConnectError::Setup { server: server.clone(), why: setup_text(&e) })?;
-        Ok(Connection { client, context, namespace, server })
+        let client = client(&config, &server)?;
+        Ok(Connection { client, config, context, namespace, server })
     }
 
     fn source(&self, environment: &Environment) -> Result<Source, ConnectError> {

@@ -1,17 +1,23 @@
-//! Services and EndpointSlices between the API's types and core's.
+//! Services, EndpointSlices and Nodes between the API's types and core's.
 //!
 //! Nothing here can fail: a missing piece becomes its default, and a port that is no port is left out.
 
+mod node;
 mod service;
 mod slice;
 
 use consul8s_core::kube::{Family, ObjectKey, Protocol};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use consul8s_core::time::UnixMillis;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 pub(crate) use slice::to_wire;
 
-fn key(meta: &ObjectMeta) -> ObjectKey {
+pub(crate) fn key(meta: &ObjectMeta) -> ObjectKey {
     ObjectKey::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+fn millis(time: &Time) -> UnixMillis {
+    UnixMillis(u64::try_from(time.0.as_millisecond()).unwrap_or_default())
 }
 
 fn family(name: &str) -> Option<Family> {

@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::fmt::Debug;
 
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -17,7 +16,7 @@ use serde_json::Value;
 /// A core value with the API's type that it is read from.
 pub trait FromWire: Clone + Debug + Send + 'static {
     /// The API's type.
-    type Wire: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned;
+    type Wire: Resource<DynamicType = ()> + DeserializeOwned;
 
     /// The core value. Cannot fail: missing pieces become defaults.
     fn from_wire(object: Self::Wire) -> Self;
@@ -33,10 +32,10 @@ pub(crate) struct Item<T> {
 }
 
 impl<T> Item<T> {
-    /// `NAMESPACE/NAME`, for log lines.
+    /// `NAMESPACE/NAME`, or the name alone, for log lines.
     pub(crate) fn key(&self) -> String {
-        let part = |s: &Option<String>| s.clone().unwrap_or_else(|| "?".to_owned());
-        format!("{}/{}", part(&self.meta.namespace), part(&self.meta.name))
+        let name = self.meta.name.as_deref().unwrap_or("?");
+        self.meta.namespace.as_ref().map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
     }
 }
 
@@ -66,7 +65,7 @@ fn sparse_meta(raw: &Value) -> ObjectMeta {
 
 impl<T: FromWire> Resource for Item<T> {
     type DynamicType = ();
-    type Scope = NamespaceResourceScope;
+    type Scope = <T::Wire as Resource>::Scope;
 
     fn kind((): &()) -> Cow<'_, str> {
         T::Wire::kind(&())

@@ -10,6 +10,7 @@ use std::fmt;
 use consul8s_core::ports::{ErrorKind, Watch, WatchEvent};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Resource};
 use tokio::time::Instant;
@@ -41,13 +42,29 @@ pub struct KubeWatch<T> {
 }
 
 impl<T: FromWire> KubeWatch<T> {
-    pub(crate) fn new(connection: &Connection, namespace: Option<&str>) -> KubeWatch<T> {
+    /// Watches one namespace, or all of them.
+    pub(crate) fn new(connection: &Connection, namespace: Option<&str>) -> KubeWatch<T>
+    where
+        T::Wire: Resource<Scope = NamespaceResourceScope>,
+    {
         let client = connection.client.clone();
-        let api = match namespace {
-            Some(namespace) => Api::namespaced(client, namespace),
-            None => Api::all(client),
+        let (api, of) = match namespace {
+            Some(namespace) => (Api::namespaced(client, namespace), Of::Namespace(namespace.to_owned())),
+            None => (Api::all(client), Of::AllNamespaces),
         };
-        let what = Watched { kind: T::Wire::kind(&()).into_owned(), namespace: namespace.map(str::to_owned) };
+        KubeWatch::begin(connection, api, of)
+    }
+
+    /// Watches what lives in no namespace.
+    pub(crate) fn of_cluster(connection: &Connection) -> KubeWatch<T>
+    where
+        T::Wire: Resource<Scope = ClusterResourceScope>,
+    {
+        KubeWatch::begin(connection, Api::all(connection.client.clone()), Of::Cluster)
+    }
+
+    fn begin(connection: &Connection, api: Api<Item<T>>, of: Of) -> KubeWatch<T> {
+        let what = Watched { kind: T::Wire::kind(&()).into_owned(), of };
         KubeWatch {
             stream: start(&api),
             api,
@@ -131,17 +148,25 @@ impl<T> fmt::Debug for KubeWatch<T> {
     }
 }
 
-/// `Services of all namespaces`, `EndpointSlices of namespace shop`.
+/// `Services of all namespaces`, `EndpointSlices of namespace shop`, `Nodes`.
 struct Watched {
     kind: String,
-    namespace: Option<String>,
+    of: Of,
+}
+
+enum Of {
+    Namespace(String),
+    AllNamespaces,
+    Cluster,
 }
 
 impl fmt::Display for Watched {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.namespace {
-            Some(namespace) => write!(f, "{}s of namespace {namespace}", self.kind),
-            None => write!(f, "{}s of all namespaces", self.kind),
+        write!(f, "{}s", self.kind)?;
+        match &self.of {
+            Of::Namespace(namespace) => write!(f, " of namespace {namespace}"),
+            Of::AllNamespaces => f.write_str(" of all namespaces"),
+            Of::Cluster => Ok(()),
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use consul8s_core::kube::{KubeSlice, ObjectKey, SliceSpec};
+use consul8s_core::adopt::Endpoints;
+use consul8s_core::import::{Import, NewService, Status};
+use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey, SliceSpec};
 use consul8s_core::ports::{ApiError, ErrorKind, KubeWriter};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
@@ -10,13 +12,15 @@ use kube::api::{DeleteParams, PostParams, Preconditions};
 
 use crate::connect::Connection;
 use crate::convert::to_wire;
+use crate::endpoints;
 use crate::error::Call;
+use crate::imports;
 use crate::item::FromWire;
 
 /// For a whole write, as for a read; the holder of a claim bounds it further by what is left of that.
-const WRITE_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const WRITE_WITHIN: Duration = Duration::from_secs(10);
 /// Who wrote a field, in `metadata.managedFields`.
-const FIELD_MANAGER: &str = "consul8s";
+pub(crate) const FIELD_MANAGER: &str = "consul8s";
 
 /// Writes EndpointSlices through a connection. A type of its own: whoever only plans has none.
 #[derive(Clone, Debug)]
@@ -67,9 +71,34 @@ impl KubeWriter for SliceWriter {
             _ => Ok(()),
         }
     }
+
+    async fn adopt_endpoints(&self, endpoints: &Endpoints, owner: Option<&str>) -> Result<(), ApiError> {
+        endpoints::mark(&self.connection, endpoints, owner).await
+    }
+
+    async fn create_service(&self, new: &NewService) -> Result<KubeService, ApiError> {
+        imports::create(&self.connection, new).await
+    }
+
+    async fn delete_service(&self, service: &KubeService) -> Result<(), ApiError> {
+        imports::delete(&self.connection, service).await
+    }
+
+    async fn orphan_service(&self, service: &KubeService) -> Result<(), ApiError> {
+        imports::orphan(&self.connection, service).await
+    }
+
+    async fn set_finalizers(&self, import: &Import, finalizers: &[String]) -> Result<(), ApiError> {
+        imports::set_finalizers(&self.connection, import, finalizers).await
+    }
+
+    async fn set_import_status(&self, import: &Import, status: &Status) -> Result<(), ApiError> {
+        imports::set_status(&self.connection, import, status).await
+    }
 }
 
-fn by_us() -> PostParams {
+/// How we sign what we write.
+pub(crate) fn by_us() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
 }
 

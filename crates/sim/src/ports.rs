@@ -1,9 +1,13 @@
 //! `core`'s seam on the worlds, without sockets. The worlds' faults show as the errors that the edges make of them.
 
 mod consul;
+mod imports;
 mod kube;
+mod lease;
+mod teller;
 mod watch;
 
+pub use lease::WorldLease;
 pub use watch::WorldWatch;
 
 use consul8s_core::ports::{ApiError, ErrorKind};

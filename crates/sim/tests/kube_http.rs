@@ -158,19 +158,52 @@ async fn put_patch_and_delete_change_what_they_name() {
     let status = client.merge(&format!("{foo}/status"), ingress).await.json();
     assert_eq!(status["status"]["loadBalancer"]["ingress"][0]["ipMode"], json!("VIP"));
     assert_eq!(status["spec"]["ports"][0]["port"], json!(80));
-    let condition = json!({"status": {"conditions": [{"type": "consul8s/Synced", "status": "True"}]}}).to_string();
-    let apply = format!("{foo}/status?fieldManager=consul8s&force=true");
-    let applied = client.send(Method::PATCH, &apply, "application/apply-patch+yaml", &condition).await.unwrap().json();
-    assert_eq!(applied["status"]["conditions"][0]["type"], json!("consul8s/Synced"));
-    assert_eq!(applied["status"]["loadBalancer"]["ingress"][0]["ip"], json!("1.2.3.4"));
-    let more = r#"{"status":{"conditions":[],"loadBalancer":{}}}"#;
-    assert_eq!(client.send(Method::PATCH, &apply, "application/apply-patch+yaml", more).await.unwrap().status, 415);
+    applies_conditions(&mut client, &foo).await;
     assert_eq!(client.delete(&foo, r#"{"preconditions":{"uid":"other"}}"#).await.status, 409);
     let gone = client.delete(&foo, r#"{"propagationPolicy":"Background"}"#).await;
     assert_eq!((gone.status, &gone.json()["kind"]), (200, &json!("Service")));
     client.post(SLICES, r#"{"metadata":{"name":"s"},"addressType":"IPv4"}"#).await;
     let gone = client.delete(&format!("{SLICES}/s"), "").await.json();
     assert_eq!((&gone["status"], &gone["details"]["kind"]), (&json!("Success"), &json!("endpointslices")));
+}
+
+/// Server-side apply of the status, as far as it goes here.
+async fn applies_conditions(client: &mut Client, service: &str) {
+    let by = |manager: &str| format!("{service}/status?fieldManager={manager}&force=true");
+    let body = |uid: &str, conditions: Value| {
+        let metadata = if uid.is_empty() { json!({}) } else { json!({"uid": uid}) };
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "status": {"conditions": conditions}})
+            .to_string()
+    };
+    let kind = "application/apply-patch+yaml";
+    let types = |answer: &Value| -> Vec<String> {
+        let conditions = answer["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.iter().map(|it| it["type"].as_str().unwrap().to_owned()).collect()
+    };
+    let one = |name: &str| json!([{"type": name, "status": "True"}]);
+    let other = client.send(Method::PATCH, &by("other"), kind, &body("", one("Other"))).await.unwrap().json();
+    assert_eq!(types(&other), ["Other"]);
+    let ours = client.send(Method::PATCH, &by("us"), kind, &body("", one("Ours"))).await.unwrap().json();
+    assert_eq!(types(&ours), ["Other", "Ours"]);
+    assert_eq!(ours["status"]["loadBalancer"]["ingress"][0]["ip"], json!("1.2.3.4"));
+    // What is applied no longer is gone; what others applied stays.
+    let without = client.send(Method::PATCH, &by("us"), kind, r#"{"apiVersion":"v1","kind":"Service"}"#).await.unwrap();
+    assert_eq!(types(&without.json()), ["Other"]);
+    let again = client.send(Method::PATCH, &by("us"), kind, &body("", json!([]))).await.unwrap().json();
+    assert_eq!(again["metadata"]["resourceVersion"], without.json()["metadata"]["resourceVersion"], "nothing to do");
+    let wrong = client.send(Method::PATCH, &by("us"), kind, &body("0", one("Ours"))).await.unwrap();
+    assert_eq!((wrong.status, wrong.text.contains("metadata.uid")), (422, true));
+    let nowhere = format!("{service}-x/status?fieldManager=us");
+    assert_eq!(client.send(Method::PATCH, &nowhere, kind, &body("0", one("Ours"))).await.unwrap().status, 409);
+    assert_eq!(client.send(Method::PATCH, &nowhere, kind, &body("", one("Ours"))).await.unwrap().status, 422);
+    for (body, status) in [
+        (r#"{"apiVersion":"v1","kind":"Service","status":{"conditions":[],"loadBalancer":{}}}"#, 415),
+        (r#"{"status":{"conditions":[]}}"#, 400),
+    ] {
+        assert_eq!(client.send(Method::PATCH, &by("us"), kind, body).await.unwrap().status, status, "{body}");
+    }
+    let by_nobody = format!("{service}/status");
+    assert_eq!(client.send(Method::PATCH, &by_nobody, kind, &body("", one("Ours"))).await.unwrap().status, 422);
 }
 
 #[tokio::test]

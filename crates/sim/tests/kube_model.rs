@@ -246,8 +246,17 @@ fn each_resource_has_its_own_rules_for_put() {
     assert_eq!(cluster.replace(Resource::Nodes, &on, Part::Main, node.clone()).unwrap_err().code, 404);
     let made = cluster.create(Resource::Nodes, "", node).unwrap();
     assert_eq!(text_at(&made, "/spec/taints/0/key"), "node.kubernetes.io/not-ready");
-    let event = json!({"metadata": {"name": "e"}, "eventTime": "2026-01-01T00:00:00.123456Z", "regarding": {"namespace": "shop"}});
+    let event = json!({
+        "metadata": {"name": "e"}, "eventTime": "2026-01-01T00:00:00.123456Z", "regarding": {"namespace": "shop"},
+        "type": "Normal", "reason": "R", "action": "A", "note": "n", "reportingController": "c", "reportingInstance": "i",
+    });
     assert!(cluster.create(Resource::Events, "shop", event).is_ok());
+    let mut again = |change| cluster.merge_patch(Resource::Events, &key("e"), Part::Main, &change);
+    let seen = "2026-01-01T00:00:01.123456Z";
+    assert!(again(json!({"series": {"count": 2, "lastObservedTime": seen}})).is_ok());
+    let other = again(json!({"note": "other", "series": {"count": 1, "lastObservedTime": seen}})).unwrap_err().message;
+    assert!(other.contains("message: Invalid value: \"other\": field is immutable"), "{other}");
+    assert!(other.contains("series.count: Invalid value: \"\": should be at least 2"), "{other}");
     let wrong = cluster.create(Resource::Events, "shop", json!({"metadata": {"name": "f"}})).unwrap_err();
     assert!(
         wrong.message.contains("does not match event.namespace") && wrong.message.contains("eventTime: Required value")

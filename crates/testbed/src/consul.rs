@@ -31,11 +31,13 @@ pub struct ConsulOptions {
     pub node_name: String,
     /// Access control: everything is denied without a token, and [`Consul::token`] may do everything.
     pub acl: bool,
+    /// Other datacenters can join it ([`Consul::other_datacenter`]).
+    pub wan: bool,
 }
 
 impl Default for ConsulOptions {
     fn default() -> Self {
-        Self { datacenter: "dc1".to_owned(), node_name: "consul-server".to_owned(), acl: false }
+        Self { datacenter: "dc1".to_owned(), node_name: "consul-server".to_owned(), acl: false, wan: false }
     }
 }
 
@@ -59,6 +61,19 @@ struct AgentPorts {
     serf_lan: Port,
     /// Servers talk to each other and to clients here; only servers have one.
     rpc: Option<Port>,
+    /// Servers of several datacenters find each other here, with [`ConsulOptions::wan`].
+    serf_wan: Option<Port>,
+}
+
+/// Whom an agent joins.
+#[derive(Clone, Copy)]
+enum Join<'a> {
+    /// It is the first server of its datacenter, and alone.
+    Nobody,
+    /// As a client, this server.
+    Lan(&'a Port),
+    /// As the first server of its datacenter, this server of another one.
+    Wan(&'a Port),
 }
 
 impl Consul {
@@ -67,7 +82,7 @@ impl Consul {
     /// # Errors
     /// When the program is missing, or the server ends or isn't ready within a minute.
     pub async fn start(options: ConsulOptions) -> Result<Self> {
-        Self::launch(options, None).await
+        Self::launch(options, Join::Nobody).await
     }
 
     /// Starts a client agent that joins this server, and waits until its node is in the catalog and healthy. What is
@@ -79,17 +94,47 @@ impl Consul {
     /// As [`Consul::start`].
     pub async fn client_agent(&self, node_name: &str) -> Result<Self> {
         let options = ConsulOptions { node_name: node_name.to_owned(), ..self.options.clone() };
-        Self::launch(options, Some(&self.ports.serf_lan)).await
+        Self::launch(options, Join::Lan(&self.ports.serf_lan)).await
     }
 
-    async fn launch(options: ConsulOptions, join: Option<&Port>) -> Result<Self> {
+    /// Starts a server of another datacenter that joins this one over WAN, and waits until each answers for the other. This one must have
+    /// been started with [`ConsulOptions::wan`]; without it they stay apart.
+    ///
+    /// # Errors
+    /// As [`Consul::start`], and when they don't find each other within a minute.
+    pub async fn other_datacenter(&self, datacenter: &str) -> Result<Self> {
+        let node_name = format!("{}-{datacenter}", self.options.node_name);
+        let options = ConsulOptions { datacenter: datacenter.to_owned(), node_name, wan: true, ..self.options.clone() };
+        let mut other = Self::launch(options, self.ports.serf_wan.as_ref().map_or(Join::Nobody, Join::Wan)).await?;
+        let asks = [
+            (self.http_addr.clone(), datacenter.to_owned()),
+            (other.http_addr.clone(), self.options.datacenter.clone()),
+        ];
+        let (asks, token) = (&asks, self.token());
+        let known = move || async move {
+            for (address, datacenter) in asks {
+                let path = format!("/v1/catalog/nodes?dc={datacenter}");
+                let reply = ask(address, token, "GET", &path, None).await.map_err(|error| error.to_string())?;
+                if !reply.is_ok() {
+                    return Err(format!("{path}: {} {}", reply.status, reply.body));
+                }
+            }
+            Ok(())
+        };
+        wait_until(&mut [&mut other.server], "answers for each other's datacenter", known).await?;
+        Ok(other)
+    }
+
+    async fn launch(options: ConsulOptions, join: Join<'_>) -> Result<Self> {
         let program = CONSUL.locate()?;
         let folder = tempfile::Builder::new()
             .prefix("consul8s-consul-")
             .tempdir()
             .map_err(TestbedError::io("creating a temporary folder"))?;
-        let rpc = if join.is_none() { Some(Port::take()?) } else { None };
-        let ports = AgentPorts { http: Port::take()?, serf_lan: Port::take()?, rpc };
+        let is_server = !matches!(join, Join::Lan(_));
+        let rpc = if is_server { Some(Port::take()?) } else { None };
+        let serf_wan = if is_server && options.wan { Some(Port::take()?) } else { None };
+        let ports = AgentPorts { http: Port::take()?, serf_lan: Port::take()?, rpc, serf_wan };
         let config = folder.path().join("consul.json");
         let text = agent_config(&options, &ports, join, &data_folder(folder.path()));
         fs::write(&config, text.to_string()).map_err(TestbedError::io(format!("writing {}", config.display())))?;
@@ -227,7 +272,7 @@ fn data_folder(folder: &Path) -> PathBuf {
 }
 
 /// The agent's configuration file. Limits and gossip timing are Consul's own, since the program must live with them.
-fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Option<&Port>, data: &Path) -> Value {
+fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Join<'_>, data: &Path) -> Value {
     let mut config = json!({
         "datacenter": options.datacenter,
         "node_name": options.node_name,
@@ -250,9 +295,19 @@ fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Option<&Port>
         config["performance"] = json!({ "raft_multiplier": 1 });
         config["ports"]["server"] = json!(rpc.number());
     }
-    if let Some(join) = join {
-        config["retry_join"] = json!([join.address()]);
-        config["retry_interval"] = json!("1s");
+    if let Some(serf_wan) = &ports.serf_wan {
+        config["ports"]["serf_wan"] = json!(serf_wan.number());
+    }
+    match join {
+        Join::Nobody => {}
+        Join::Lan(port) => {
+            config["retry_join"] = json!([port.address()]);
+            config["retry_interval"] = json!("1s");
+        }
+        Join::Wan(port) => {
+            config["retry_join_wan"] = json!([port.address()]);
+            config["retry_interval_wan"] = json!("1s");
+        }
     }
     if options.acl {
         let mut tokens = json!({ "agent": MANAGEMENT_TOKEN });

@@ -103,3 +103,18 @@ async fn a_server_that_ends_at_once_says_why() {
         assert!(error.contains(part), "{part:?} is not in:\n{error}");
     }
 }
+
+#[tokio::test]
+async fn datacenters_answer_for_each_other() -> Result<(), TestbedError> {
+    let first = Consul::start(ConsulOptions { wan: true, ..ConsulOptions::default() }).await?;
+    let mut second = first.other_datacenter("dc2").await?;
+    let web = json!({ "Node": "vm-1", "Address": "10.0.0.1", "Service": { "Service": "web", "Port": 80 } });
+    register(&second, "/v1/catalog/register", web).await;
+    assert_eq!(instances(&second, "web").await, 1);
+    assert_eq!(instances(&first, "web").await, 0);
+    assert_eq!(instances(&first, "web?dc=dc2").await, 1);
+    second.stop().await;
+    second.start_again().await?;
+    until_contains(&first, "/v1/catalog/service/web?dc=dc2", "vm-1", true).await;
+    Ok(())
+}

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use clap::value_parser;
+use clap::{ValueEnum, value_parser};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::program::{self, Program};
@@ -42,9 +42,12 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=100_000))]
     samples: u32,
     /// Services that are watched, in each direction; a list, one stage for each.
-    // Floor and consul8s have a connection to Consul for each, and Consul takes 200 from one address.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,80", value_parser = value_parser!(u32).range(1..=90))]
+    // The floor has a connection to Consul for each, and Consul takes 200 from one address.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,80", value_parser = value_parser!(u32).range(1..=180))]
     watched: Vec<u32>,
+    /// Kinds of change; a list, all by default.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', value_enum, default_values_t = Change::value_variants().to_vec())]
+    changes: Vec<Change>,
     /// Writes the figures as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -79,7 +82,7 @@ async fn measure(arguments: &Arguments) -> Result<Report> {
     let mut report = Report::begin();
     for watched in &arguments.watched {
         let mut bench = Bench::start(*watched as usize, &binary, &servers).await?;
-        let measured = bench.measure_all(arguments.samples as usize, &mut report).await;
+        let measured = bench.measure_all(arguments, &mut report).await;
         // A server that has died explains more than a change that did not arrive.
         servers.check_alive()?;
         measured.map_err(|error| bench.explain(error))?;
@@ -119,10 +122,10 @@ impl Bench {
         }
     }
 
-    async fn measure_all(&mut self, samples: usize, report: &mut Report) -> Result<()> {
-        let watched = self.actors[0].watched;
+    async fn measure_all(&mut self, arguments: &Arguments, report: &mut Report) -> Result<()> {
+        let (watched, samples) = (self.actors[0].watched, arguments.samples as usize);
         let (start, before) = (Instant::now(), self.program.usage()?);
-        for change in Change::ALL {
+        for change in arguments.changes.iter().copied() {
             eprintln!("bench: {watched} watched: {}", change.title());
             let [floor, consul8s] = self.measure(change, samples).await?;
             report.rows.push(Row::new(change, watched, &floor, &consul8s));
@@ -130,7 +133,7 @@ impl Bench {
         let usage = self.program.usage()?;
         report.stages.push(Stage {
             watched,
-            changes: samples * Change::ALL.len(),
+            changes: samples * arguments.changes.len(),
             seconds: start.elapsed().as_secs_f64(),
             cpu_seconds: usage.cpu_seconds - before.cpu_seconds,
             usage,
@@ -159,11 +162,12 @@ impl Bench {
         Ok(times)
     }
 
-    /// Adds to an error what may be behind it.
+    /// Finds out what is behind an error.
     fn explain(&mut self, error: anyhow::Error) -> anyhow::Error {
         if let Err(cause) = self.floor.check_alive().and_then(|()| self.program.check_alive()) {
             return cause.context(format!("{error:#}"));
         }
-        error.context(format!("end of consul8s' log:\n{}\n", self.program.log_tail()))
+        eprintln!("bench: end of consul8s' log:\n{}", self.program.log_tail());
+        error
     }
 }

@@ -1,7 +1,12 @@
 //! Both worlds as this process knows them, and what it remembers of each Service. Pure state: it is changed by what watches tell and by
 //! what was written, and read for planning.
 
+pub mod cluster_nodes;
+pub mod elsewhere;
 pub mod kube;
+pub mod names;
+pub mod opening;
+pub mod original;
 pub mod record;
 pub mod registry;
 pub mod sources;
@@ -20,7 +25,10 @@ use consul8s_core::to_consul::ledger::Ledger as Losses;
 use consul8s_core::to_consul::nodes::Marks;
 
 use crate::feeds;
+use cluster_nodes::ClusterNodes;
 use kube::{Changed, Objects};
+use names::Names;
+use opening::Opening;
 use record::{Gone, Record, Told};
 use registry::Registry;
 use sources::Sources;
@@ -31,14 +39,20 @@ pub struct World {
     pub services: Objects<KubeService>,
     /// EndpointSlices in scope, of every manager.
     pub slices: Objects<KubeSlice>,
+    /// Nodes of the cluster, while some Service rests on them.
+    pub cluster_nodes: ClusterNodes,
     /// Consul services that some Service asks for.
     pub sources: Sources,
+    /// Hostnames in their answers.
+    pub names: Names,
     /// Our nodes in Consul.
     pub registry: Registry,
     /// Who has which Consul name and ID.
     pub claims: Claims,
     /// What endpoints left lately, over all Services.
     pub guard: guard::Ledger,
+    /// How far the first round of looks is.
+    pub opening: Opening,
     /// What registrations went lately, over all Services.
     pub losses: Losses,
     /// Why Kubernetes did not answer last, if so.
@@ -59,10 +73,13 @@ impl World {
         World {
             services: Objects::new(feeds::namespaces(&settings.scope)),
             slices: Objects::new(feeds::namespaces(&settings.scope)),
+            cluster_nodes: ClusterNodes::default(),
             sources: Sources::default(),
+            names: Names::default(),
             registry: Registry::new(&settings.consul_node_name),
             claims: Claims::default(),
             guard: guard::Ledger::default(),
+            opening: Opening::default(),
             losses: Losses::default(),
             kube_trouble: None,
             kube_heard: now,
@@ -83,6 +100,12 @@ impl World {
         self.records.entry(key.clone()).or_default()
     }
 
+    /// What is remembered of a Service, if anything.
+    #[must_use]
+    pub fn remembered(&self, key: &ObjectKey) -> Option<&Record> {
+        self.records.get(key)
+    }
+
     /// All that is remembered.
     pub fn records(&self) -> impl Iterator<Item = (&ObjectKey, &Record)> {
         self.records.iter()
@@ -92,6 +115,11 @@ impl World {
     #[must_use]
     pub fn told(&self, key: &ObjectKey) -> Option<&Told> {
         self.records.get(key)?.told.as_ref()
+    }
+
+    /// This process becomes the one that writes.
+    pub fn lead(&mut self) {
+        self.records.values_mut().for_each(|record| record.memory.lead());
     }
 
     /// Forgets a Service of which nothing is left anywhere.
@@ -147,7 +175,13 @@ impl World {
 
     /// What a Service asks for, with the last valid wish where it can't be understood now.
     fn claim(&mut self, key: &ObjectKey, settings: &Settings) -> BTreeSet<ObjectKey> {
-        let Some(service) = self.services.get(key).cloned() else { return self.claims.set(key, None) };
+        let Some(service) = self.services.get(key).cloned() else {
+            if let Some(record) = self.records.get_mut(key) {
+                // Should another come under this name, it is another.
+                record.last_valid = None;
+            }
+            return self.claims.set(key, None);
+        };
         let intent = intent::parse(&service, settings).intent;
         let record = self.record(key);
         record.gone = None;

@@ -2,13 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use consul8s_core::adopt;
 use consul8s_core::guard::{Memory, NodeReading, ServiceReading};
 use consul8s_core::intent::Intent;
-use consul8s_core::problem::Problem;
+use consul8s_core::problem::{Problem, Reason};
 use consul8s_core::repairs::Repairs;
 use consul8s_core::settings::Direction;
 use consul8s_core::time::UnixMillis;
+use consul8s_core::to_kube::failover::Choice;
 use tokio::time::Instant;
+
+use super::elsewhere::Elsewhere;
+use super::original::OriginalNode;
 
 /// What is remembered.
 #[derive(Debug, Default)]
@@ -19,6 +24,8 @@ pub struct Record {
     pub last_valid: Option<Intent>,
     /// What the guard remembers of its endpoints.
     pub memory: Memory,
+    /// Which datacenter is in use.
+    pub choice: Choice,
     /// Confirming reads that the guard has not seen yet.
     pub services_read: Vec<ServiceReading>,
     /// Likewise of nodes.
@@ -27,8 +34,16 @@ pub struct Record {
     pub yielding: Option<UnixMillis>,
     /// Names of slices that strangers hold.
     pub taken: BTreeSet<String>,
+    /// The node that the Python original made for it.
+    pub original_node: OriginalNode,
+    /// Who else registers it.
+    pub elsewhere: Elsewhere,
     /// What was written for it, and how often it had to be written again.
     pub repairs: Repairs,
+    /// What is known of the `Endpoints` object that the original may have left.
+    pub original: adopt::Memory,
+    /// What was done beside slices and registrations and has not been told yet.
+    pub deeds: BTreeMap<Reason, String>,
     /// How it left Kubernetes, when it is not there.
     pub gone: Option<Gone>,
     /// What the last look found.

@@ -115,6 +115,27 @@ impl Registry {
         turned
     }
 
+    /// A node as an answer shows it that hides something from us, with what we know of the rest: what is hidden must not look absent, or
+    /// it would be registered again and again.
+    #[must_use]
+    pub fn with_hidden_services(&self, number: usize, shown: Option<NodeView>) -> Option<NodeView> {
+        let Some(known) = self.nodes.get(&self.name(number)) else { return shown };
+        let mut view = shown.unwrap_or_else(|| NodeView { node: known.node.clone(), ..NodeView::default() });
+        for (id, service) in &known.services {
+            view.services.entry(id.clone()).or_insert_with(|| service.clone());
+        }
+        Some(view)
+    }
+
+    /// The same for its checks.
+    #[must_use]
+    pub fn with_hidden_checks(&self, number: usize, shown: &[Check]) -> Vec<Check> {
+        let known = self.slots.get(number).map(|slot| slot.checks.clone()).unwrap_or_default();
+        let mut checks = shown.to_vec();
+        checks.extend(known.into_values().filter(|check| shown.iter().all(|other| other.id != check.id)));
+        checks
+    }
+
     /// Takes in what a transaction of ours left behind, ahead of the watches.
     pub fn wrote(&mut self, applied: &TxnApplied, deleted: &[(String, ServiceId)]) {
         self.nodes.applied(applied);
@@ -263,6 +284,20 @@ mod tests {
         registry.take_in_services(0, Some(view("n", &[])), 8, NOW);
         assert_eq!(count(&registry), 1);
         assert!(registry.take_in_services(0, Some(view("n", &[])), 10, NOW).others, "somebody removed it later");
+    }
+
+    #[test]
+    fn what_is_hidden_does_not_look_absent() {
+        let mut registry = Registry::new("n");
+        assert_eq!(registry.with_hidden_services(0, None), None, "nothing is known of it");
+        registry.take_in_services(0, Some(view("n", &["a", "b"])), 5, NOW);
+        registry.take_in_checks(0, &[check("a")], 5, NOW);
+        for shown in [None, Some(view("n", &["b"])), Some(view("n", &["a", "b"]))] {
+            let view = registry.with_hidden_services(0, shown);
+            let checks = registry.with_hidden_checks(0, &[]);
+            assert_eq!(registry.take_in_services(0, view, 6, NOW), Turned::default());
+            assert_eq!(registry.take_in_checks(0, &checks, 6, NOW), Turned::default());
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use consul8s_core::consul::{Answer, HealthQuery, Instance};
 use consul8s_core::kube::ObjectKey;
@@ -21,50 +22,68 @@ pub struct Source {
     pub trouble: Option<ApiError>,
     /// When Consul's index went back in a consistent read, if it did: it was restored or wiped.
     pub broken: Option<UnixMillis>,
-    services: BTreeSet<ObjectKey>,
+    /// How long a question may wait for news: as long as the least patient of its Services lets it.
+    wait: Duration,
+    /// The Services that ask, each with its patience.
+    services: BTreeMap<ObjectKey, Duration>,
 }
 
 /// All sources that some Service asks for.
 #[derive(Debug, Default)]
 pub struct Sources {
     by_query: BTreeMap<HealthQuery, Source>,
-    by_service: BTreeMap<ObjectKey, HealthQuery>,
+    by_service: BTreeMap<ObjectKey, Binding>,
 }
 
-/// What binding a Service to a query changed.
+/// What a Service asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Binding {
+    queries: BTreeSet<HealthQuery>,
+    wait: Duration,
+}
+
+/// What binding a Service changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rebound {
-    /// A query that nobody asked for before: start its watch.
-    pub started: Option<HealthQuery>,
-    /// A query that nobody asks for any more: stop its watch.
-    pub ended: Option<HealthQuery>,
+    /// Queries to watch from now on, or to go on watching, with questions that wait this long.
+    pub watch: BTreeMap<HealthQuery, Duration>,
+    /// Queries that nobody asks for any more.
+    pub stop: Vec<HealthQuery>,
 }
 
 impl Sources {
-    /// Binds a Service to what it asks for now, or to nothing.
-    pub fn bind(&mut self, service: &ObjectKey, query: Option<&HealthQuery>, now: UnixMillis) -> Rebound {
+    /// Binds a Service to what it asks for now, which may be nothing. Its questions wait for news for `wait` at most.
+    pub fn bind(&mut self, service: &ObjectKey, queries: &[HealthQuery], wait: Duration, now: UnixMillis) -> Rebound {
         let mut rebound = Rebound::default();
-        if self.by_service.get(service) == query {
+        let wanted = Binding { queries: queries.iter().cloned().collect(), wait };
+        if self.by_service.get(service).is_some_and(|before| *before == wanted) {
             return rebound;
         }
-        if let Some(old) = self.by_service.remove(service)
-            && let Some(source) = self.by_query.get_mut(&old)
-        {
-            source.services.remove(service);
-            if source.services.is_empty() {
-                self.by_query.remove(&old);
-                rebound.ended = Some(old);
-            }
+        let before = self.by_service.remove(service).map(|before| before.queries).unwrap_or_default();
+        for query in before.difference(&wanted.queries) {
+            self.release(service, query, &mut rebound);
         }
-        if let Some(query) = query {
-            self.by_service.insert(service.clone(), query.clone());
-            let source = self.by_query.entry(query.clone()).or_insert_with(|| {
-                rebound.started = Some(query.clone());
-                Source { heard: now, ..Source::default() }
-            });
-            source.services.insert(service.clone());
+        for query in &wanted.queries {
+            let source =
+                self.by_query.entry(query.clone()).or_insert_with(|| Source { heard: now, ..Source::default() });
+            source.services.insert(service.clone(), wait);
+            source.settle(query, &mut rebound);
+        }
+        if !wanted.queries.is_empty() {
+            self.by_service.insert(service.clone(), wanted);
         }
         rebound
+    }
+
+    fn release(&mut self, service: &ObjectKey, query: &HealthQuery, rebound: &mut Rebound) {
+        let Some(source) = self.by_query.get_mut(query) else { return };
+        source.services.remove(service);
+        if source.services.is_empty() {
+            self.by_query.remove(query);
+            rebound.stop.push(query.clone());
+        } else {
+            source.settle(query, rebound);
+        }
     }
 
     /// The source of a query.
@@ -79,7 +98,7 @@ impl Sources {
 
     /// The Services that ask for a query.
     pub fn services_of(&self, query: &HealthQuery) -> Vec<ObjectKey> {
-        self.by_query.get(query).map(|s| s.services.iter().cloned().collect()).unwrap_or_default()
+        self.by_query.get(query).map(|s| s.services.keys().cloned().collect()).unwrap_or_default()
     }
 
     /// All sources.
@@ -88,26 +107,67 @@ impl Sources {
     }
 }
 
+impl Source {
+    fn settle(&mut self, query: &HealthQuery, rebound: &mut Rebound) {
+        let wait = self.services.values().min().copied().unwrap_or_default();
+        if std::mem::replace(&mut self.wait, wait) != wait {
+            rebound.watch.insert(query.clone(), wait);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LONG: Duration = Duration::from_secs(300);
+    const SHORT: Duration = Duration::from_secs(5);
+    const NOW: UnixMillis = UnixMillis(1);
+
     fn query(name: &str) -> HealthQuery {
         HealthQuery { name: name.into(), ..HealthQuery::default() }
+    }
+
+    fn watch(wanted: &[(&str, Duration)]) -> Rebound {
+        Rebound { watch: wanted.iter().map(|(name, wait)| (query(name), *wait)).collect(), stop: Vec::new() }
+    }
+
+    fn stop(names: &[&str]) -> Rebound {
+        Rebound { watch: BTreeMap::new(), stop: names.iter().map(|name| query(name)).collect() }
     }
 
     #[test]
     fn a_watch_runs_while_somebody_asks_and_is_shared() {
         let mut sources = Sources::default();
         let (a, b) = (ObjectKey::new("shop", "a"), ObjectKey::new("shop", "b"));
-        let now = UnixMillis(1);
-        assert_eq!(sources.bind(&a, Some(&query("foo")), now).started, Some(query("foo")));
-        assert_eq!(sources.bind(&b, Some(&query("foo")), now), Rebound::default());
-        assert_eq!(sources.bind(&b, Some(&query("foo")), now), Rebound::default());
+        assert_eq!(sources.bind(&a, &[query("foo")], LONG, NOW), watch(&[("foo", LONG)]));
+        assert_eq!(sources.bind(&b, &[query("foo")], LONG, NOW), Rebound::default());
+        assert_eq!(sources.bind(&b, &[query("foo")], LONG, NOW), Rebound::default());
         assert_eq!(sources.services_of(&query("foo")), [a.clone(), b.clone()]);
-        let moved = sources.bind(&a, Some(&query("bar")), now);
-        assert_eq!(moved, Rebound { started: Some(query("bar")), ended: None });
-        assert_eq!(sources.bind(&b, None, now).ended, Some(query("foo")));
+        assert_eq!(sources.bind(&a, &[query("bar")], LONG, NOW), watch(&[("bar", LONG)]));
+        assert_eq!(sources.bind(&b, &[], LONG, NOW), stop(&["foo"]));
         assert!(sources.get(&query("foo")).is_none());
+    }
+
+    #[test]
+    fn a_service_may_ask_for_several() {
+        let mut sources = Sources::default();
+        let a = ObjectKey::new("shop", "a");
+        let both = [query("foo"), query("bar")];
+        assert_eq!(sources.bind(&a, &both, LONG, NOW), watch(&[("foo", LONG), ("bar", LONG)]));
+        assert_eq!(sources.bind(&a, &both[..1], LONG, NOW), stop(&["bar"]));
+        assert_eq!(sources.services_of(&query("foo")), [a]);
+    }
+
+    #[test]
+    fn the_least_patient_of_those_who_share_a_query_decides_how_long_it_waits() {
+        let mut sources = Sources::default();
+        let (a, b) = (ObjectKey::new("shop", "a"), ObjectKey::new("shop", "b"));
+        sources.bind(&a, &[query("foo")], LONG, NOW);
+        assert_eq!(sources.bind(&b, &[query("foo")], SHORT, NOW), watch(&[("foo", SHORT)]));
+        assert_eq!(sources.bind(&a, &[query("foo")], SHORT * 2, NOW), Rebound::default());
+        assert_eq!(sources.bind(&b, &[query("foo")], LONG, NOW), watch(&[("foo", SHORT * 2)]));
+        assert_eq!(sources.bind(&a, &[], LONG, NOW), watch(&[("foo", LONG)]));
+        assert_eq!(sources.bind(&b, &[], LONG, NOW), stop(&["foo"]));
     }
 }

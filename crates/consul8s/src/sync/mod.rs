@@ -1,15 +1,20 @@
 //! One look at a Service, read aloud: gather, parse, plan, guard, apply, report.
 
+mod adopt;
 mod peace;
+mod reads;
 mod report;
+mod tell;
 mod to_consul;
 mod to_kube;
 pub mod writers;
 
 use std::sync::Arc;
 
+use consul8s_core::claim::Claim;
 use consul8s_core::intent::{self, Intent, Parsed};
 use consul8s_core::kube::{KubeService, ObjectKey};
+use consul8s_core::names;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
 use consul8s_core::settings::Direction;
 use consul8s_core::to_consul::{Need, RegistrationPlan};
@@ -17,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::controller::Controller;
 use crate::queue::Ended;
+use to_consul::Made;
 use to_kube::SlicePlan;
 use writers::Writers;
 
@@ -26,6 +32,10 @@ pub struct Planned {
     parsed: Option<Parsed>,
     slices: SlicePlan,
     registrations: RegistrationPlan,
+    /// What must answer before registrations are planned.
+    waits_for: Option<&'static str>,
+    /// The Consul name whose instances must be known before more is registered.
+    ask_elsewhere: Option<String>,
     changed_at: Option<Instant>,
 }
 
@@ -33,7 +43,16 @@ impl Planned {
     /// Whether anything is to be written.
     #[must_use]
     pub fn writes(&self) -> bool {
-        !self.slices.changes.is_empty() || !self.registrations.changes.is_empty()
+        !self.slices.changes.is_empty() || !self.registrations.is_empty()
+    }
+}
+
+impl Planned {
+    /// Whether the Python original may have registered the Service.
+    fn is_the_originals(&self) -> bool {
+        let annotated =
+            self.service.as_ref().is_some_and(|service| service.annotations.contains_key(names::DOMAIN_NAME));
+        annotated && self.parsed.as_ref().is_some_and(|parsed| matches!(parsed.intent, Intent::ToConsul(_)))
     }
 }
 
@@ -52,14 +71,15 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub async fn sync<W: KubeWriter>(&self, key: &ObjectKey, writers: Option<&Writers<W>>) -> Ended {
         let started = Instant::now();
         let Some(plan) = self.plan(key) else { return Ended::Quiet };
-        let applied = match writers {
+        let claim = writers.and_then(|writers| writers.leadership().claim());
+        let applied = match (writers, claim) {
+            (Some(writers), Some(claim)) => self.write(key, &plan, writers, &claim).await,
             _ if !plan.writes() => Applied::Done(0),
-            Some(writers) => self.apply(key, &plan, writers).await,
-            None => Applied::NotWritten,
+            _ => Applied::NotWritten,
         };
         let read_again = self.confirm(key, &plan.slices).await;
-        self.read_services(&plan.registrations.needs).await;
-        self.report(key, &plan, &applied, started);
+        self.read_for(key, &plan).await;
+        self.report(key, &plan, &applied, started, writers.and_then(Writers::mailbox));
         self.ended(key, &plan, &applied, read_again)
     }
 
@@ -83,22 +103,49 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         } else {
             SlicePlan::default()
         };
-        let registrations = if self.directions.contains(&Direction::ToConsul) {
-            to_consul::plan(&mut world, key, service.as_ref(), intent, &self.settings, now)
+        let Made { plan: registrations, waits_for, ask_elsewhere } = if self.directions.contains(&Direction::ToConsul) {
+            to_consul::plan(self, &mut world, key, service.as_ref(), intent, now)
         } else {
-            RegistrationPlan::default()
+            Made::default()
         };
-        Some(Planned { service, parsed, slices, registrations, changed_at })
+        Some(Planned { service, parsed, slices, registrations, waits_for, ask_elsewhere, changed_at })
     }
 
-    /// Writes the plan: both directions, neither waiting for the other's failure.
-    async fn apply<W: KubeWriter>(&self, key: &ObjectKey, plan: &Planned, writers: &Writers<W>) -> Applied {
+    /// Writes the plan. What was taken over from the original is given back before ours goes, and taken over after ours stands.
+    async fn write<W: KubeWriter>(
+        &self,
+        key: &ObjectKey,
+        plan: &Planned,
+        writers: &Writers<W>,
+        claim: &Claim,
+    ) -> Applied {
+        match self.give_back(key, plan, writers, claim).await {
+            Err(error) if error.kind == ErrorKind::NotLeading => return Applied::NotWritten,
+            Err(error) => return Applied::Failed(error),
+            Ok(()) => {}
+        }
+        if plan.writes() {
+            self.queue.charge(key);
+        }
+        let applied = if plan.writes() { self.apply(key, plan, writers, claim).await } else { Applied::Done(0) };
+        self.take_over(key, plan, applied, writers, claim).await
+    }
+
+    /// Writes the changes: both directions, neither waiting for the other's failure. When the claim is over the rest is not sent.
+    async fn apply<W: KubeWriter>(
+        &self,
+        key: &ObjectKey,
+        plan: &Planned,
+        writers: &Writers<W>,
+        claim: &Claim,
+    ) -> Applied {
         let (slices, registrations) = tokio::join!(
-            self.write_slices(key, &plan.slices, writers),
-            self.write_registrations(key, &plan.registrations, writers),
+            self.write_slices(key, &plan.slices, writers, claim),
+            self.write_registrations(key, &plan.registrations, writers, claim),
         );
         match (slices, registrations) {
             (Ok(slices), Ok(registrations)) => Applied::Done(slices + registrations),
+            (Err(error), _) | (_, Err(error)) if error.kind == ErrorKind::NotLeading => Applied::NotWritten,
             (Err(error), _) | (_, Err(error)) => Applied::Failed(error),
         }
     }
@@ -110,23 +157,33 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         applied: &Applied,
         read_again: Option<consul8s_core::time::UnixMillis>,
     ) -> Ended {
-        if let Applied::Failed(error) = applied {
+        if !matches!(applied, Applied::Done(_)) {
             let mut world = self.world();
             let record = world.record(key);
             record.changed_at = record.changed_at.or(plan.changed_at);
+        }
+        if let Applied::Failed(error) = applied {
             // A lost race is mended by what the watches bring, which asks for a look by itself; the backoff is for when it doesn't.
             if error.kind != ErrorKind::Conflict {
                 tracing::warn!(service = %key, %error, "a write failed; it is tried again");
             }
             return Ended::Failed;
         }
-        let needs = plan.registrations.needs.iter().filter_map(|need| match need {
-            Need::ReadService { at, .. } => Some(*at),
-            Need::ReadOriginal { .. } => None,
-        });
-        // A read that was just done is looked at right away.
         let now = self.clock.now();
+        let mut world = self.world();
+        let record = world.record(key);
+        let needs = plan.registrations.needs.iter().map(|need| match need {
+            Need::ReadService { at, .. } => *at,
+            Need::ReadOriginal { at, .. } => record.original_node.due(*at),
+        });
+        let asked = plan.ask_elsewhere.as_ref().map(|_| record.elsewhere.due());
+        // What the original left behind goes once ours stands.
+        let taken_over =
+            matches!(applied, Applied::Done(1..)) && !record.original_node.is_absent() && plan.is_the_originals();
+        // A read that was just done is looked at right away.
         let next = needs
+            .chain(asked)
+            .chain(taken_over.then_some(now))
             .map(|at| at.max(now))
             .chain(plan.slices.look_again)
             .chain(plan.registrations.look_again)

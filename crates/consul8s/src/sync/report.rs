@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use consul8s_core::intent::Intent;
 use consul8s_core::kube::ObjectKey;
+use consul8s_core::plan;
 use consul8s_core::ports::{ConsulApi, KubeApi};
 use consul8s_core::problem::{Problem, Reason};
 use consul8s_core::settings::Direction;
@@ -14,9 +15,17 @@ use tokio::time::Instant;
 use super::{Applied, Planned};
 use crate::controller::Controller;
 use crate::stores::record::{State, Told};
+use crate::teller::Mailbox;
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
-    pub(super) fn report(&self, key: &ObjectKey, plan: &Planned, applied: &Applied, started: Instant) {
+    pub(super) fn report(
+        &self,
+        key: &ObjectKey,
+        plan: &Planned,
+        applied: &Applied,
+        started: Instant,
+        mailbox: Option<&Mailbox>,
+    ) {
         let told = told(plan, applied);
         if let Some(told) = &told {
             self.measure(told, plan, applied, started);
@@ -33,6 +42,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
         drop(world);
         log(key, plan, applied, before.as_ref(), told.as_ref());
+        if let Some(mailbox) = mailbox {
+            self.tell(key, plan, applied, told.as_ref(), mailbox);
+        }
     }
 
     fn measure(&self, told: &Told, plan: &Planned, applied: &Applied, started: Instant) {
@@ -75,7 +87,9 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     let mut pending = BTreeMap::new();
     if !matches!(applied, Applied::Done(_)) {
         let slices = plan.slices.changes.iter().map(|change| change.action());
-        for action in slices.chain(plan.registrations.changes.iter().map(|change| change.action())) {
+        let registrations = plan.registrations.changes.iter().map(|change| change.action());
+        let nodes = plan.registrations.empty_original.iter().map(|_| "node");
+        for action in slices.chain(registrations).chain(nodes) {
             *pending.entry(action).or_insert(0) += 1;
         }
     }
@@ -84,7 +98,9 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
         all.fold((0, 0), |(yes, no), endpoint| if endpoint.ready { (yes + 1, no) } else { (yes, no + 1) })
     });
     let awaiting = judged.is_some_and(|j| !j.awaiting.is_empty()) || !plan.registrations.needs.is_empty();
-    let state = state(intent, &problems, held, !pending.is_empty() || plan.slices.waiting || awaiting);
+    let waiting =
+        plan.slices.waiting || plan.slices.resolving || direction == Direction::ToConsul && plan.waits_for.is_some();
+    let state = state(intent, &problems, held, !pending.is_empty() || waiting || awaiting);
     let retrying = matches!(applied, Applied::Failed(_));
     let (dropped, text) = (dropped(plan), text(plan, &problems));
     Some(Told { direction, state, endpoints, dropped, held, pending, retrying, text, problems })
@@ -96,7 +112,7 @@ fn state(intent: Option<&Intent>, problems: &[Problem], held: usize, pending: bo
         State::Suspended
     } else if held > 0 {
         State::Held
-    } else if problems.iter().any(|problem| stops(problem.reason)) {
+    } else if problems.iter().any(|problem| problem.reason.stops()) {
         State::Problem
     } else if pending {
         State::Pending
@@ -105,25 +121,6 @@ fn state(intent: Option<&Intent>, problems: &[Problem], held: usize, pending: bo
     } else {
         State::Synced
     }
-}
-
-/// Whether a problem keeps something from being done; the others are warnings beside a Service that syncs.
-fn stops(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::InvalidAnnotation
-            | Reason::PortNameNotFound
-            | Reason::SelectorPresent
-            | Reason::UnsupportedType
-            | Reason::NoAddress
-            | Reason::SharedName
-            | Reason::NotAllowed
-            | Reason::ConsulPermissionDenied
-            | Reason::OwnershipConflict
-            | Reason::NameConflict
-            | Reason::UnknownSource
-            | Reason::ConflictingLabels
-    )
 }
 
 fn problems(plan: &Planned) -> Vec<Problem> {
@@ -153,16 +150,24 @@ fn dropped(plan: &Planned) -> BTreeMap<&'static str, usize> {
 /// What `plan` prints of the Service, and the debug log shows.
 fn text(plan: &Planned, problems: &[Problem]) -> String {
     let mut out = String::new();
-    for problem in problems {
+    let judged = plan.slices.judged.as_ref();
+    for problem in problems.iter().filter(|problem| judged.is_none_or(|judged| !judged.problems.contains(problem))) {
         let _ = writeln!(out, "  {problem}");
     }
-    if let Some(judged) = &plan.slices.judged {
-        for decision in &judged.plan.decisions {
-            let _ = writeln!(out, "  {decision}");
+    let slices = match judged {
+        Some(judged) => plan::text(judged, &plan.slices.changes),
+        None => plan.slices.changes.iter().fold(String::new(), |text, change| format!("{text}\n{change}")),
+    };
+    // Without the Service's name, which stands above all this; and all of it below that.
+    let mut margin = "";
+    for line in slices.lines().skip(1) {
+        if !line.starts_with(' ') {
+            margin = "  ";
         }
+        let _ = writeln!(out, "{margin}{line}");
     }
-    for change in &plan.slices.changes {
-        let _ = writeln!(out, "  {change}");
+    if let Some(what) = plan.waits_for {
+        let _ = writeln!(out, "  waiting until it is known {what}");
     }
     let registrations = plan.registrations.to_string();
     for line in registrations.lines() {
@@ -191,6 +196,7 @@ fn log(key: &ObjectKey, plan: &Planned, applied: &Applied, before: Option<&Told>
             .iter()
             .map(ToString::to_string)
             .chain(plan.registrations.changes.iter().map(ToString::to_string))
+            .chain(plan.registrations.empty_original.iter().map(ToString::to_string))
             .collect();
         // One line each, also where a slice prints its endpoints below one another.
         let done = done.join("; ").replace("\n  ", ", ");

@@ -1,74 +1,155 @@
 //! The Kubernetes → Consul half of a look at a Service.
 
+use std::fmt;
 use std::sync::Arc;
 
-use consul8s_core::consul::{ServiceId, TxnOutcome};
+use consul8s_core::claim::Claim;
+use consul8s_core::consul::{ServiceId, TxnApplied, TxnOp, TxnOutcome, TxnRefusal};
+use consul8s_core::empty_node::EmptyNode;
 use consul8s_core::intent::Intent;
-use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
+use consul8s_core::intent::to_consul::ToConsul;
+use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
-use consul8s_core::to_consul::{self, HeldBecause, Input, Missing, Need, RegistrationChange, RegistrationPlan, Seen};
+use consul8s_core::to_consul::nodes::Marks;
+use consul8s_core::to_consul::{
+    self, HeldBecause, Input, Missing, RegistrationChange, RegistrationPlan, Seen, node_port, original,
+};
 
 use super::peace;
 use super::writers::Writers;
 use crate::controller::Controller;
+use crate::feeds::Demand;
 use crate::metrics::Write;
 use crate::stores::World;
 use crate::stores::record::Gone;
 
+/// The plan for a Service's registrations, or why there is none yet.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    pub(super) plan: RegistrationPlan,
+    /// What must answer before a plan is made.
+    pub(super) waits_for: Option<&'static str>,
+    /// The Consul name whose instances are to be read.
+    pub(super) ask_elsewhere: Option<String>,
+}
+
+impl Made {
+    fn waits_for(what: &'static str) -> Made {
+        Made { waits_for: Some(what), ..Made::default() }
+    }
+}
+
 /// Plans the registrations of a Service, and takes the plan's losses into the ledger that holds mass removals. Nothing while our
-/// nodes are not read yet.
-pub(super) fn plan(
+/// nodes are not read yet, or what else it rests on.
+pub(super) fn plan<K: KubeApi, C: ConsulApi>(
+    controller: &Controller<K, C>,
     world: &mut World,
     key: &ObjectKey,
     service: Option<&Arc<KubeService>>,
     intent: Option<&Intent>,
-    settings: &Settings,
     now: UnixMillis,
-) -> RegistrationPlan {
+) -> Made {
+    let settings = &controller.settings;
     if !world.registry.synced() {
-        return RegistrationPlan::default();
+        return Made::waits_for("what stands on our nodes in Consul");
     }
     let gone = world.record(key).gone.clone();
-    let last_valid = world.record(key).last_valid.clone();
-    let last_valid = last_valid.as_ref().and_then(|intent| match intent {
-        Intent::ToConsul(wish) => Some(wish),
+    let last_valid = match world.record(key).last_valid.clone() {
+        Some(Intent::ToConsul(wish)) => Some(wish),
         _ => None,
-    });
+    };
+    let last_valid = last_valid.as_ref();
+    let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+    let standing = world.registry.nodes().standing(key, &marks);
+    let registered = !standing.is_empty();
+    let there = service.zip(intent);
+    let rests_on_nodes =
+        there.is_some_and(|(service, intent)| node_port::needed(service, intent, last_valid, &standing));
+    if let Some(turn) = world.cluster_nodes.need(key, rests_on_nodes) {
+        controller.demand(Demand::ClusterNodes(turn));
+    }
+    if rests_on_nodes && !world.cluster_nodes.synced() {
+        return Made::waits_for("which Nodes there are");
+    }
     let reads = match &gone {
         Some(Gone::Missing { reads }) => reads.as_slice(),
         _ => &[],
     };
-    let seen = match (service, intent, &gone) {
-        (Some(service), Some(intent), _) => Seen::There { service, intent, last_valid },
-        (_, _, Some(Gone::Seen)) => Seen::Deleted,
+    let seen = match (there, &gone) {
+        (Some((service, intent)), _) => Seen::There { service, intent, last_valid },
+        (None, Some(Gone::Seen)) => Seen::Deleted,
         _ => Seen::Missing(Missing { reads, ..Missing::default() }),
     };
-    let slices: Vec<Arc<KubeSlice>> = world.slices.of_service(key).cloned().collect();
-    let slices: Vec<&KubeSlice> = slices.iter().map(Arc::as_ref).collect();
-    let mut plan = to_consul::plan(&Input {
+    let wish = match intent {
+        Some(Intent::ToConsul(wish)) => Some(wish),
+        Some(Intent::Frozen(_)) => last_valid,
+        _ => None,
+    };
+    let mut made = Made { plan: consider(world, key, seen, wish, settings, now), ..Made::default() };
+    if let Some(wish) = wish.filter(|_| !registered) {
+        first_registration(world, key, &wish.name, &mut made, now);
+    }
+    world.losses.note(key, made.plan.loss, now);
+    if let Some(held) = made.plan.held.as_ref().filter(|held| held.why == HeldBecause::Mass) {
+        world.losses.held(key, &held.hold);
+    }
+    let kept = peace::keep(std::mem::take(&mut made.plan.changes), &mut world.record(key).repairs, now);
+    made.plan.changes = kept.changes;
+    made.plan.problems.extend(kept.problems);
+    made.plan.look_again = made.plan.look_again.into_iter().chain(kept.look_again).min();
+    made
+}
+
+/// The plan from all that is known.
+fn consider(
+    world: &World,
+    key: &ObjectKey,
+    seen: Seen<'_>,
+    wish: Option<&ToConsul>,
+    settings: &Settings,
+    now: UnixMillis,
+) -> RegistrationPlan {
+    let slices: Vec<&KubeSlice> = world.slices.of_service(key).map(Arc::as_ref).collect();
+    let cluster_nodes: Vec<&KubeNode> = world.cluster_nodes.iter().map(Arc::as_ref).collect();
+    let record = world.remembered(key);
+    let original = record.zip(wish).map(|(record, wish)| record.original_node.of(&original::node_name(wish)));
+    let elsewhere = record.zip(wish).map(|(record, wish)| record.elsewhere.of(&wish.name));
+    to_consul::plan(&Input {
         key,
         seen,
         slices: &slices,
-        cluster_nodes: &[],
+        cluster_nodes: &cluster_nodes,
         nodes: world.registry.nodes(),
         claims: &world.claims,
-        elsewhere: &[],
-        original: to_consul::original::Original::Absent,
+        elsewhere: elsewhere.unwrap_or_default(),
+        original: original.unwrap_or_default(),
         ledger: &world.losses,
         settings,
         now,
-    });
-    world.losses.note(key, plan.loss, now);
-    if let Some(held) = plan.held.as_ref().filter(|held| held.why == HeldBecause::Mass) {
-        world.losses.held(key, &held.hold);
+    })
+}
+
+/// Two installations of one cluster would register a Service twice; so before it is registered for the first time it is read who has its
+/// name. Where another has registered it, that is looked at again from time to time.
+fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut Made, now: UnixMillis) {
+    let elsewhere = &world.record(key).elsewhere;
+    let refused = !elsewhere.of(name).is_empty();
+    match elsewhere.is_fresh(name, now) {
+        true if refused => {
+            made.plan.look_again = made.plan.look_again.into_iter().chain([elsewhere.until()]).min();
+        }
+        true => {}
+        // Until it is read anew, the last answer stands.
+        false if refused => made.ask_elsewhere = Some(name.to_owned()),
+        false if made.plan.changes.iter().any(|change| change.action() == "create") => {
+            made.plan.changes.clear();
+            made.waits_for = Some("who else has registered it in Consul");
+            made.ask_elsewhere = Some(name.to_owned());
+        }
+        false => {}
     }
-    let kept = peace::keep(std::mem::take(&mut plan.changes), &mut world.record(key).repairs, now);
-    plan.changes = kept.changes;
-    plan.problems.extend(kept.problems);
-    plan.look_again = plan.look_again.into_iter().chain(kept.look_again).min();
-    plan
 }
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
@@ -78,6 +159,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         key: &ObjectKey,
         plan: &RegistrationPlan,
         writers: &Writers<W>,
+        claim: &Claim,
     ) -> Result<usize, ApiError> {
         let mut written = 0;
         for change in &plan.changes {
@@ -88,21 +170,53 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                     // Another Service made it meanwhile.
                     continue;
                 }
-                self.write_change(change, writers).await?;
+                self.write_change(change, writers, claim).await?;
             } else {
-                self.write_change(change, writers).await?;
-                peace::note(change, &mut self.world().record(key).repairs, self.clock.now());
+                self.write_change(change, writers, claim).await?;
+                let mut world = self.world();
+                peace::note(change, &mut world.record(key).repairs, self.clock.now());
+                if let RegistrationChange::Deregister { node, .. } = change
+                    && world.registry.nodes().get(node).is_none()
+                {
+                    world.record(key).original_node.forget();
+                }
             }
             written += 1;
         }
         if plan.changes.iter().any(|change| matches!(change, RegistrationChange::Deregister { .. })) {
             self.world().losses.done(key, self.clock.now());
         }
+        if let Some(node) = &plan.empty_original {
+            self.remove_original(key, node, writers, claim).await?;
+            written += 1;
+        }
         Ok(written)
     }
 
-    async fn write_change<W>(&self, change: &RegistrationChange, writers: &Writers<W>) -> Result<(), ApiError> {
-        let outcome = writers.consul.submit(change.ops()).await;
+    /// Removes the empty node that the Python original left behind.
+    async fn remove_original<W>(
+        &self,
+        key: &ObjectKey,
+        node: &EmptyNode,
+        writers: &Writers<W>,
+        claim: &Claim,
+    ) -> Result<(), ApiError> {
+        let outcome = writers.transact(claim, vec![TxnOp::RemoveNode(node.clone())]).await;
+        // Whatever came of it, the next read shows it.
+        self.world().record(key).original_node.forget();
+        match outcome? {
+            TxnOutcome::Applied(_) => Ok(()),
+            TxnOutcome::Refused(refusals) => Err(refused(node, &refusals)),
+        }
+    }
+
+    async fn write_change<W>(
+        &self,
+        change: &RegistrationChange,
+        writers: &Writers<W>,
+        claim: &Claim,
+    ) -> Result<(), ApiError> {
+        let outcome = writers.transact(claim, change.ops()).await;
         let deleted: Vec<(String, ServiceId)> = match change {
             RegistrationChange::Deregister { node, id, .. } => vec![(node.clone(), id.clone())],
             _ => Vec::new(),
@@ -111,7 +225,12 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             Ok(TxnOutcome::Applied(applied)) => {
                 self.world().registry.wrote(&applied, &deleted);
                 self.watch_nodes();
-                Ok(())
+                // Sent, but an answer that doesn't say so is not Consul's: what a proxy made up must not count as written.
+                if says(&applied, change) {
+                    Ok(())
+                } else {
+                    Err(ApiError::new(ErrorKind::Garbage, format!("Consul's answer does not say that it did {change}")))
+                }
             }
             Ok(TxnOutcome::Refused(refusals)) => Err(refused(change, &refusals)),
             Err(error) => Err(error),
@@ -125,31 +244,23 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         self.metrics.wrote(Write { target: "registration", action, result: word });
         result
     }
+}
 
-    /// Carries out the reads that a plan needs, as far as they are due.
-    pub(super) async fn read_services(&self, needs: &[Need]) {
-        for need in needs {
-            let Need::ReadService { key, at } = need else { continue };
-            if *at > self.clock.now() {
-                continue;
-            }
-            match self.kube.service(key).await {
-                Ok(Some(service)) => self.world().services.wrote(service),
-                Ok(None) => {
-                    let now = self.clock.now();
-                    if let Some(Gone::Missing { reads }) = &mut self.world().record(key).gone {
-                        reads.push(now);
-                    }
-                }
-                Err(error) => tracing::debug!(service = %key, %error, "a confirming read failed; it is tried again"),
-            }
+/// Whether an answer holds what was written.
+fn says(applied: &TxnApplied, change: &RegistrationChange) -> bool {
+    match change {
+        RegistrationChange::SetNode { after, .. } => applied.nodes.iter().any(|node| node.name == after.name),
+        RegistrationChange::Register { after, .. } | RegistrationChange::SetCheck { after, .. } => {
+            applied.services.iter().any(|(node, service)| *node == after.node && service.id == after.id.as_str())
         }
+        // A deletion leaves nothing behind.
+        RegistrationChange::Deregister { .. } => true,
     }
 }
 
-fn refused(change: &RegistrationChange, refusals: &[consul8s_core::consul::TxnRefusal]) -> ApiError {
+fn refused(change: &impl fmt::Display, refusals: &[TxnRefusal]) -> ApiError {
     let why: Vec<&str> = refusals.iter().map(|refusal| refusal.what.as_str()).collect();
-    let conflict = refusals.iter().any(consul8s_core::consul::TxnRefusal::is_conflict);
+    let conflict = refusals.iter().any(TxnRefusal::is_conflict);
     let kind = if conflict { ErrorKind::Conflict } else { ErrorKind::Invalid };
     ApiError::new(kind, format!("Consul refused to {change}: {}", why.join("; ")))
 }

@@ -12,7 +12,7 @@ use super::case::Case;
 use super::reading::{Need, ServiceReading};
 
 /// Node reads asked for in one pass: the others are asked for in the next, so that a service of thousands can't take all connections.
-pub const MAX_NODE_READS: usize = 64;
+pub const MAX_NODE_READS: usize = 256;
 
 /// The reads that are needed: each once, as soon as anything needs it. What needs it later asks again then.
 #[derive(Debug, Default)]

@@ -149,7 +149,7 @@ impl Held {
                 "holding {} of {} endpoints that left Consul without a word ({}, {lasts}): they stay ready until {until}; \
                  release with: consul8s release {service}",
                 self.endpoints.len(),
-                self.of,
+                self.of.max(self.endpoints.len()),
                 self.id
             ),
         )
@@ -165,7 +165,7 @@ fn lasting(time: Duration) -> String {
 const USED: &str = "used";
 
 /// The value of `consul8s/absent-since` on one slice: for each group of endpoints with the same mark `ID KIND SINCE FIRST READS
-/// ADDRESS,…` (times in Unix milliseconds), groups separated by `;`, and [`USED`]. The ports are those of the slice. None when there
+/// ADDRESS,…` (times in Unix milliseconds), groups separated by `;`, and the word `used`. The ports are those of the slice. None when there
 /// is nothing to keep.
 #[must_use]
 pub fn print(marks: &BTreeMap<IpAddr, Mark>, used: bool) -> Option<String> {
@@ -184,7 +184,7 @@ pub fn print(marks: &BTreeMap<IpAddr, Mark>, used: bool) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(";"))
 }
 
-/// Reads what [`print`] wrote. What can't be read is left out: its hold begins anew, which is safe.
+/// Reads what [`print()`] wrote. What can't be read is left out: its hold begins anew, which is safe.
 #[must_use]
 pub fn parse(text: &str) -> (BTreeMap<IpAddr, Mark>, bool) {
     let mut marks = BTreeMap::new();

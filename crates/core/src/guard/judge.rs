@@ -141,11 +141,11 @@ impl Pass<'_, '_> {
         let lineage = case.source.broken.is_some_and(unseen);
         let absence = known.absence.get_or_insert_with(|| Box::new(Absence::begun(case.now, ready)));
         let kind = absence.mark.as_ref().map(|mark| mark.kind);
-        if case.source.hidden {
-            return Ok(State::Unknowable(Kind::NotWhole));
-        }
         if lineage || kind == Some(Kind::Lineage) {
             return Ok(State::Unknowable(Kind::Lineage));
+        }
+        if case.source.hidden {
+            return Ok(State::Unknowable(Kind::NotWhole));
         }
         if kind == Some(Kind::NotWhole) {
             absence.begin_again(case.now);
@@ -170,7 +170,9 @@ impl Pass<'_, '_> {
         let wanted = self.case.plan.wanted.iter();
         let ready: BTreeSet<EndpointId> = wanted.filter(|(_, w)| w.endpoint.ready).map(|(id, _)| id.clone()).collect();
         let came = self.memory.came(ready.iter(), self.case.now);
-        let done = self.memory.left.iter().filter(|(id, _)| !ready.contains(id)).map(|(_, at)| *at);
+        let pending: BTreeSet<&EndpointId> = open.iter().map(|one| &one.id).collect();
+        let done =
+            self.memory.left.iter().filter(|(id, _)| !ready.contains(id) && !pending.contains(id)).map(|(_, at)| *at);
         let mut left: Vec<UnixMillis> = done.collect();
         for one in open {
             let absence = self.memory.known.get(&one.id).and_then(|known| known.absence.as_ref());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::consul::{HealthQuery, InstanceRef};
+use crate::kube::Endpoint;
 use crate::time::UnixMillis;
 use crate::to_kube::{EndpointId, EndpointPlan};
 
@@ -18,6 +19,7 @@ pub const WINDOW: Duration = Duration::from_secs(600);
 /// The memory of one Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
+    uid: String,
     pub(super) adopted: bool,
     pub(super) known: BTreeMap<EndpointId, Known>,
     /// What was ready, left by absence, and when.
@@ -88,24 +90,32 @@ impl Memory {
         self.adopted = false;
     }
 
-    /// Takes what stands for known, the first time.
+    /// Takes what stands for known, the first time; later only what is inherited from an installation that is gone.
     pub(super) fn adopt(&mut self, plan: &EndpointPlan, now: UnixMillis) {
+        if self.uid != plan.uid {
+            *self = Memory { uid: plan.uid.clone(), ..Memory::default() };
+        }
+        let standing = &plan.standing;
         if std::mem::replace(&mut self.adopted, true) {
+            let inherited = standing.inherited.iter().filter_map(|id| standing.endpoints.get_key_value(id));
+            inherited.for_each(|(id, endpoint)| self.adopt_one(plan, id, endpoint, now));
             return;
         }
-        self.used |= plan.standing.used;
-        for (id, endpoint) in &plan.standing.endpoints {
-            let known = self.known.entry(id.clone()).or_insert_with(|| Known {
-                readiness: Readiness::since_long(endpoint.ready),
-                query: plan.standing.applied_query.clone(),
-                ..Known::default()
-            });
-            known.gone = false;
-            known.stood = now;
-            if let Some(mark) = plan.standing.marks.get(id) {
-                let restored = || Box::new(Absence::restored(mark, endpoint.ready));
-                known.absence.get_or_insert_with(restored);
-            }
+        self.used |= standing.used;
+        standing.endpoints.iter().for_each(|(id, endpoint)| self.adopt_one(plan, id, endpoint, now));
+    }
+
+    fn adopt_one(&mut self, plan: &EndpointPlan, id: &EndpointId, endpoint: &Endpoint, now: UnixMillis) {
+        let known = self.known.entry(id.clone()).or_insert_with(|| Known {
+            readiness: Readiness::since_long(endpoint.ready),
+            query: plan.standing.applied_query.clone(),
+            ..Known::default()
+        });
+        known.gone = false;
+        known.stood = now;
+        if let Some(mark) = plan.standing.marks.get(id) {
+            let restored = || Box::new(Absence::restored(mark, endpoint.ready));
+            known.absence.get_or_insert_with(restored);
         }
     }
 

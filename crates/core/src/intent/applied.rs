@@ -71,7 +71,7 @@ pub fn print(wish: &ToKube, query: &HealthQuery) -> String {
     lines.join("\n")
 }
 
-/// Reads what [`print`] wrote; none when it can't be understood (somebody wrote over it).
+/// Reads what [`print()`] wrote; none when it can't be understood (somebody wrote over it).
 #[must_use]
 pub fn parse(text: &str, service: &KubeService, settings: &Settings) -> Option<Applied> {
     let mut annotations = BTreeMap::new();

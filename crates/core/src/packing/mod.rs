@@ -190,3 +190,6 @@ fn placeholder<'a>(
     };
     Some((None, family, slot))
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,7 @@ mod tests;
 use crate as krate;
 
 use crate::consul::{CheckStatus, Instance};
+use crate::empty_node::EmptyNode;
 use crate::evidence::{Evidence, UserIntent};
 use crate::intent::Intent;
 use crate::intent::to_consul::ToConsul;
@@ -41,7 +42,7 @@ use candidate::LeftOut;
 use claims::Claims;
 use ledger::{Ledger, MassHold};
 use nodes::{Marks, OurNodes, Standing};
-use original::{EmptyNode, Original};
+use original::Original;
 use register::Draft;
 use removal::Why;
 

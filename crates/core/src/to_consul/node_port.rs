@@ -3,12 +3,46 @@
 use std::collections::BTreeSet;
 
 use crate::evidence::UserIntent;
-use crate::intent::to_consul::{NodeAddress, PortChoice, ToConsul, host};
-use crate::kube::{KubeNode, KubeService, NodeAddressKind};
+use crate::intent::to_consul::{AddressSource, Addresses, NodeAddress, PortChoice, ToConsul, host};
+use crate::intent::Intent;
+use crate::kube::{KubeNode, KubeService, NodeAddressKind, ServiceType};
 use crate::names;
+use crate::settings::Direction;
 
 use super::candidate::{Candidate, Candidates, LeftOut, Subject};
 use super::cluster::Cluster;
+use super::nodes::Standing;
+
+/// Whether the plan of a Service rests on the nodes of the cluster, for an address or for the check of what stands. Where it does, it
+/// must not be made before they are known: a node that is not known looks like one that is gone.
+#[must_use]
+pub fn needed(
+    service: &KubeService,
+    intent: &Intent,
+    last_valid: Option<&ToConsul>,
+    standing: &[Standing<'_>],
+) -> bool {
+    let wish = match intent {
+        Intent::ToConsul(wish) => Some(wish),
+        Intent::Frozen(Some(Direction::ToConsul) | None) => last_valid,
+        Intent::None(_) | Intent::Suspended(_) | Intent::Frozen(_) | Intent::Yield | Intent::ToKube(_) => return false,
+    };
+    if service.deleting || wish.is_some_and(|wish| wish.remove_registration) {
+        return false;
+    }
+    let stands = standing.iter().any(|standing| matches!(Subject::of(standing.service), Subject::Node(_)));
+    stands || wish.is_some_and(|wish| asked_for(service, wish))
+}
+
+fn asked_for(service: &KubeService, wish: &ToConsul) -> bool {
+    let balancers = service.load_balancer.iter().filter_map(|entry| entry.ip.as_ref().or(entry.hostname.as_ref()));
+    let given = || balancers.chain(&service.external_ips).any(|text| host(text).is_ok());
+    match wish.addresses {
+        Addresses::From(AddressSource::NodePort) => true,
+        Addresses::From(AddressSource::Auto) => service.service_type == ServiceType::NodePort && !given(),
+        Addresses::Given(_) | Addresses::From(_) => false,
+    }
+}
 
 /// Nodes in the order of their names; a node's registration follows when its address changes.
 #[must_use]

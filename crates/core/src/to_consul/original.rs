@@ -3,11 +3,9 @@
 //! Ours is registered first. Once it stands in Consul, the old service goes by compare-and-set; once two consistent reads have shown
 //! the old node without any service, it may go too (contract S5: Consul has no compare-and-set for that).
 
-use std::fmt;
-use std::time::Duration;
-
 use crate::consul::{NodeView, ServiceId};
-use crate::evidence::{AbsenceProof, Evidence, Successor};
+use crate::empty_node::EmptyNode;
+use crate::evidence::{Evidence, Successor};
 use crate::intent::to_consul::ToConsul;
 use crate::kube::KubeService;
 use crate::names;
@@ -17,9 +15,6 @@ use crate::time::UnixMillis;
 use super::change::RegistrationChange;
 use super::register::Draft;
 use super::{Fate, Need};
-
-/// Least and most time between the two reads that show the node empty.
-const APART: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(10));
 
 /// What is known about the original's node of one Service, by consistent reads since our start.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,34 +31,6 @@ pub enum Original<'a> {
         /// When consistent reads showed it without a service, since one last showed it with one.
         empty: &'a [UnixMillis],
     },
-}
-
-/// A node of the original that two consistent reads showed empty. Only they can make one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EmptyNode {
-    name: String,
-    index: u64,
-    proof: AbsenceProof,
-}
-
-impl EmptyNode {
-    /// Name of the node.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// ModifyIndex of the last read.
-    #[must_use]
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-}
-
-impl fmt::Display for EmptyNode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "remove node {} of the Python original: no service in {}", clean(&self.name, 300), self.proof)
-    }
 }
 
 /// Name of the node that the original made for a Service.
@@ -127,20 +94,8 @@ fn is_the_originals(view: &NodeView, wish: &ToConsul, domain: &str) -> bool {
 }
 
 fn remove_node(draft: &mut Draft<'_>, view: &NodeView, empty: &[UnixMillis]) {
-    let last = empty.iter().max();
-    let proof = last.and_then(|last| {
-        let pairs = empty.iter().filter_map(|first| AbsenceProof::twice(*first, *last, APART.0, APART.1));
-        pairs.max_by_key(AbsenceProof::reads)
-    });
-    match proof {
-        Some(proof) => {
-            let (name, index) = (view.node.name.clone(), view.node.modify_index);
-            draft.plan.empty_original = Some(EmptyNode { name, index, proof });
-        }
-        None => {
-            let now = draft.input.now;
-            let at = last.map_or(now, |last| last.after(APART.0).max(now));
-            draft.plan.needs.push(Need::ReadOriginal { node: view.node.name.clone(), at });
-        }
+    match EmptyNode::shown(view, empty, draft.input.now) {
+        Ok(node) => draft.plan.empty_original = Some(node),
+        Err(at) => draft.plan.needs.push(Need::ReadOriginal { node: view.node.name.clone(), at }),
     }
 }

@@ -55,6 +55,8 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn finish(mut self) -> RegistrationPlan {
+        // What goes goes last, whatever was decided in between.
+        self.plan.changes.sort_by_key(|change| matches!(change, RegistrationChange::Deregister { .. }));
         self.plan.problems.sort();
         self.plan.problems.dedup();
         self.plan

@@ -120,6 +120,13 @@ fn next(candidates: &Candidates<'_>, choice: &mut Choice, before: usize) -> usiz
     at
 }
 
+/// How long a question to Consul may wait for news at most, where silence means something: a third of the time after which it does.
+#[must_use]
+pub fn longest_wait(intent: &ToKube) -> Option<Duration> {
+    let silent = if intent.failover.is_empty() { intent.max_staleness? } else { silent_after(intent) };
+    Some(silent / 3)
+}
+
 fn silent_after(intent: &ToKube) -> Duration {
     intent.max_staleness.unwrap_or(SILENT_AFTER)
 }

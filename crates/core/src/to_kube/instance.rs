@@ -77,6 +77,14 @@ impl<'a> Bench<'a> {
         Judged { instance, address, endpoints, rule, unmapped }
     }
 
+    /// The hostname that its address is written as, if it is one and matters.
+    pub(super) fn hostname(&self, instance: &Instance) -> Option<String> {
+        match address::read(self.effective_address(instance).0) {
+            Written::Hostname(name) if self.forbidden(instance).is_none() => Some(name),
+            _ => None,
+        }
+    }
+
     /// Rules about the instance itself.
     fn forbidden(&self, instance: &Instance) -> Option<Rule> {
         if instance.name != self.intent.query.name {

@@ -92,6 +92,8 @@ pub enum Mode {
 pub struct EndpointPlan {
     /// The Service.
     pub service: ObjectKey,
+    /// Its UID: another Service under the same name is another Service.
+    pub uid: String,
     /// Nothing is known yet, and so nothing is to be written.
     pub idle: bool,
     /// `max_staleness` is over: nothing may be ready, what the guard keeps included.
@@ -179,7 +181,7 @@ pub fn plan(input: &Input<'_>) -> EndpointPlan {
     let nothing_new = input.mode == Mode::NothingNew || standing.other_installation.is_some();
     let published = publish::publish(input, &judged, &standing, nothing_new, stale);
     let wanted = published.wanted;
-    let seen = removal::Seen::new(input, &judged, &wanted, bench.ports(), nothing_new);
+    let seen = removal::Seen::new(input, &judged, &standing, &wanted, bench.ports(), nothing_new);
     let removals = seen.removals(&standing);
     let kept = standing.endpoints.iter().filter(|(id, _)| !wanted.contains_key(id) && !removals.contains_key(id));
     let kept: Vec<(EndpointId, Wanted)> =
@@ -189,6 +191,7 @@ pub fn plan(input: &Input<'_>) -> EndpointPlan {
     wanted.extend(kept);
     EndpointPlan {
         service: input.service.key.clone(),
+        uid: input.service.uid.clone(),
         idle: false,
         stale,
         nothing_new,
@@ -221,6 +224,7 @@ fn unanswered(input: &Input<'_>, standing: Standing, stale: bool) -> EndpointPla
     };
     EndpointPlan {
         service: input.service.key.clone(),
+        uid: input.service.uid.clone(),
         idle: !stale,
         stale,
         nothing_new: true,
@@ -260,6 +264,19 @@ pub fn digest(
     let mut bench = instance::Bench::new(service, intent, settings, resolved);
     let endpoints = instances.iter().flat_map(|i| bench.judge(i).endpoints).collect();
     (endpoints, instances.iter().map(Instance::reference).collect())
+}
+
+/// Hostnames that the addresses of instances are written as: what [`Input::resolved`] is asked for.
+#[must_use]
+pub fn hostnames(
+    service: &KubeService,
+    intent: &ToKube,
+    settings: &Settings,
+    instances: &[Instance],
+) -> BTreeSet<String> {
+    let nothing = BTreeMap::new();
+    let bench = instance::Bench::new(service, intent, settings, &nothing);
+    instances.iter().filter_map(|instance| bench.hostname(instance)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Why what stands should go: the first column of guard.md's table, as far as the answer alone can tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::consul::{HealthQuery, InstanceRef};
@@ -21,6 +21,7 @@ pub(super) struct Seen<'a> {
     by_instance: BTreeMap<InstanceRef, &'a Judged<'a>>,
     forbidden: BTreeMap<&'a EndpointId, Rule>,
     wanted: BTreeMap<IpAddr, Vec<&'a EndpointId>>,
+    inherited: &'a BTreeSet<EndpointId>,
     /// A hostname has no address yet: an endpoint of unknown origin may be its.
     unresolved: bool,
     nothing_new: bool,
@@ -30,6 +31,7 @@ impl<'a> Seen<'a> {
     pub(super) fn new(
         input: &'a Input<'a>,
         judged: &'a [Judged<'a>],
+        standing: &'a Standing,
         wanted: &'a BTreeMap<EndpointId, Wanted>,
         ports: &'a PortPlan<'a>,
         nothing_new: bool,
@@ -45,6 +47,7 @@ impl<'a> Seen<'a> {
             by_instance: judged.iter().map(|one| (one.instance.reference(), one)).collect(),
             forbidden: forbidden.flat_map(|(one, rule)| one.endpoints.iter().map(move |id| (id, rule))).collect(),
             wanted: by_address,
+            inherited: &standing.inherited,
             unresolved: judged.iter().any(|one| one.rule == Some(Rule::Unresolvable)),
             nothing_new,
         }
@@ -63,7 +66,7 @@ impl<'a> Seen<'a> {
 
     fn removal(&self, id: &EndpointId, endpoint: &Endpoint) -> Option<Removal> {
         let known = self.input.memory.known(id);
-        if known.is_none() && self.input.memory.is_adopted() {
+        if known.is_none() && self.input.memory.is_adopted() && !self.inherited.contains(id) {
             return Some(self.because(endpoint, Evidence::NeverWanted(Drift::seen())));
         }
         let query = known.and_then(|known| known.query());

@@ -1,6 +1,6 @@
 //! What stands on our slices now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::consul::HealthQuery;
@@ -30,6 +30,8 @@ pub struct Standing {
     pub used: bool,
     /// What was asked when they were written, as they say.
     pub applied_query: Option<Arc<HealthQuery>>,
+    /// Endpoints on slices that are still another installation's, which is gone for good: nobody's drift.
+    pub inherited: BTreeSet<EndpointId>,
     applied_text: Option<String>,
 }
 
@@ -62,6 +64,7 @@ impl Standing {
             let read = applied.and_then(|text| applied::parse(text, input.service, input.settings));
             self.applied_query = read.map(|applied| Arc::new(applied.query)).or(self.applied_query.take());
         }
+        let inherited = slice.annotations.get(names::SLICE_OWNER) != Some(&input.settings.identity.owner);
         let ports = Ports::standing(&slice.ports);
         let kept = slice.annotations.get(names::SLICE_ABSENT_SINCE).map_or("", String::as_str);
         let (marks, used) = guard::parse_marks(kept);
@@ -70,6 +73,9 @@ impl Standing {
             let id = ports.as_ref().and_then(|ports| EndpointId::standing(slice, endpoint, ports));
             match id {
                 Some(id) => {
+                    if inherited {
+                        self.inherited.insert(id.clone());
+                    }
                     if let Some(mark) = marks.get(&id.address) {
                         self.marks.insert(id.clone(), mark.clone());
                     }

@@ -47,7 +47,7 @@ pub(super) fn all(
         problems.push(Problem::new(
             Reason::NoHealthyInstances,
             format!(
-                "Consul service {name} has no healthy instance that can be published ({}, {published} published)",
+                "Consul service {name} has no healthy instance that can be published ({}, {published} published as not ready)",
                 instances(decisions.len())
             ),
         ));

@@ -38,6 +38,8 @@ pub struct Stage {
     pub answering: bool,
     /// Datacenters that don't answer.
     pub down: BTreeSet<String>,
+    /// Owner ids of installations that are gone for good.
+    pub abandoned: BTreeSet<String>,
     /// Since when the lineage is broken.
     pub broken: Option<UnixMillis>,
     /// Nodes that are alive without regard to instances; a node that has instances in the world exists too.
@@ -83,6 +85,7 @@ impl Stage {
             meta: AnswerMeta::default(),
             answering: true,
             down: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
             broken: None,
             alive: BTreeSet::new(),
             resolved: BTreeMap::new(),
@@ -251,7 +254,7 @@ impl Stage {
             slices: &slices,
             source,
             resolved,
-            abandoned: &none,
+            abandoned: &self.abandoned,
             memory: &memory,
             settings,
             now,
@@ -268,7 +271,7 @@ impl Stage {
             intent: wish,
             slices: &slices,
             taken: &none,
-            abandoned: &none,
+            abandoned: &self.abandoned,
             settings,
             trigger: Some(now),
         });

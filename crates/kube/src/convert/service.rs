@@ -1,11 +1,11 @@
-//! Services, which are only read.
+//! Services, which are only read, but for our own condition.
 
-use consul8s_core::kube::{Ingress, KubeService, ServicePort, ServiceType};
-use consul8s_core::time::UnixMillis;
+use consul8s_core::kube::{Condition, ConditionStatus, Ingress, KubeService, ServicePort, ServiceType};
+use consul8s_core::names;
 use k8s_openapi::api::core::v1 as core_v1;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta_v1;
 
-use super::{family, key, protocol};
+use super::{family, key, millis, protocol};
 use crate::item::FromWire;
 
 impl FromWire for KubeService {
@@ -13,7 +13,8 @@ impl FromWire for KubeService {
 
     fn from_wire(object: core_v1::Service) -> KubeService {
         let spec = object.spec.unwrap_or_default();
-        let ingress = object.status.and_then(|status| status.load_balancer).and_then(|balancer| balancer.ingress);
+        let status = object.status.unwrap_or_default();
+        let ingress = status.load_balancer.and_then(|balancer| balancer.ingress);
         let meta = object.metadata;
         let headless = spec.cluster_ip.as_deref() == Some("None");
         KubeService {
@@ -40,12 +41,23 @@ impl FromWire for KubeService {
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
             traffic_distribution: spec.traffic_distribution,
+            condition: status
+                .conditions
+                .unwrap_or_default()
+                .into_iter()
+                .find(|c| c.type_ == names::CONDITION_SYNCED)
+                .map(condition),
         }
     }
 }
 
-fn millis(time: &Time) -> UnixMillis {
-    UnixMillis(u64::try_from(time.0.as_millisecond()).unwrap_or_default())
+fn condition(condition: meta_v1::Condition) -> Condition {
+    Condition {
+        status: ConditionStatus::parse(&condition.status),
+        since: millis(&condition.last_transition_time),
+        reason: condition.reason,
+        message: condition.message,
+    }
 }
 
 fn service_type(name: Option<&str>) -> ServiceType {
@@ -81,6 +93,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use consul8s_core::kube::{Family, ObjectKey, Protocol};
+    use consul8s_core::time::UnixMillis;
     use serde_json::{Value, json};
 
     use super::*;
@@ -116,7 +129,11 @@ mod tests {
                                    {"name": "dns", "port": 53, "protocol": "UDP", "nodePort": 0}],
                          "publishNotReadyAddresses": true, "internalTrafficPolicy": "Local", "externalTrafficPolicy": "Local",
                          "trafficDistribution": "PreferClose"},
-                "status": {"loadBalancer": {"ingress": [{"ip": "5.6.7.8", "ipMode": "VIP"}, {"hostname": "lb.example"}]}},
+                "status": {"loadBalancer": {"ingress": [{"ip": "5.6.7.8", "ipMode": "VIP"}, {"hostname": "lb.example"}]},
+                           "conditions": [
+                    {"type": "Other", "status": "True", "reason": "r", "message": "m", "lastTransitionTime": "2026-11-18T11:06:40Z"},
+                    {"type": "consul8s/Synced", "status": "False", "reason": "NoAddress", "message": "why",
+                     "lastTransitionTime": "2026-11-18T11:06:40Z"}]},
             }))
             .unwrap(),
         );
@@ -153,6 +170,12 @@ mod tests {
             internal_local: true,
             external_local: true,
             traffic_distribution: Some("PreferClose".into()),
+            condition: Some(Condition {
+                status: ConditionStatus::False,
+                reason: "NoAddress".into(),
+                message: "why".into(),
+                since: UnixMillis(1_795_000_000_000),
+            }),
         };
         assert_eq!(got, wanted);
     }

@@ -74,10 +74,12 @@ fn some(map: BTreeMap<String, String>) -> Option<BTreeMap<String, String>> {
 fn endpoint(endpoint: discovery::Endpoint) -> Option<Endpoint> {
     let conditions = endpoint.conditions.unwrap_or_default();
     let zones = endpoint.hints.and_then(|hints| hints.for_zones).unwrap_or_default();
+    // The API's words: a nil `ready` is "an unknown state", to be read as ready; a nil `serving` defers to `ready`.
+    let ready = conditions.ready.unwrap_or(true);
     Some(Endpoint {
         address: endpoint.addresses.into_iter().next()?,
-        ready: conditions.ready.unwrap_or(true),
-        serving: conditions.serving.unwrap_or(true),
+        ready,
+        serving: conditions.serving.unwrap_or(ready),
         terminating: conditions.terminating.unwrap_or(false),
         node_name: endpoint.node_name,
         zone: endpoint.zone,
@@ -248,6 +250,8 @@ mod tests {
                 {"addresses": ["a.example", "b.example"], "targetRef": {"kind": "Pod", "name": "p"}},
                 {"addresses": null},
                 {"addresses": ["c"], "conditions": {"ready": null, "serving": false}},
+                {"addresses": ["d"], "conditions": {"ready": false}},
+                {"addresses": ["e"], "conditions": {"ready": false, "serving": true, "terminating": true}},
             ],
             "ports": [{"port": 70000}, {"name": "n", "protocol": "UDP"}, {"name": "odd", "protocol": "QUIC", "port": 1}],
         }));
@@ -257,7 +261,15 @@ mod tests {
         assert_eq!(got.owners[0].kind, "Endpoints");
         let shown: Vec<_> =
             got.endpoints.iter().map(|e| (e.address.as_str(), e.ready, e.serving, e.terminating)).collect();
-        assert_eq!(shown, [("a.example", true, true, false), ("c", true, false, false)]);
+        assert_eq!(
+            shown,
+            [
+                ("a.example", true, true, false),
+                ("c", true, false, false),
+                ("d", false, false, false),
+                ("e", false, true, true),
+            ]
+        );
         assert_eq!(got.endpoints[0].target.as_deref(), Some("Pod/p"));
         assert_eq!(got.ports.iter().map(|p| p.port).collect::<Vec<_>>(), [Some(70000), None]);
     }

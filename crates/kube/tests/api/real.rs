@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ErrorKind, KubeApi, KubeWriter};
-use consul8s_kube::{Access, Kube, SliceWriter};
+use consul8s_kube::{Access, Kube, LeaseClient, SliceWriter};
 use consul8s_testbed::{Kubernetes, KubernetesOptions};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::world::{World, connect, done, namespace};
-use crate::{reading, writing};
+use crate::{leasing, reading, telling, writing};
 
 impl World for Kubernetes {
     fn kubeconfig(&self) -> PathBuf {
@@ -40,6 +41,15 @@ async fn all_scenarios() {
     writing::writes(&kubernetes).await;
     writing::writes_only_what_it_knows(&kubernetes).await;
     writing::says_what_is_refused(&kubernetes).await;
+    telling::sets_our_condition(&kubernetes).await;
+    telling::sets_it_on_no_other_service(&kubernetes).await;
+    telling::a_watch_shows_the_condition(&kubernetes).await;
+    telling::tells_events(&kubernetes).await;
+    telling::tells_of_a_lease(&kubernetes).await;
+    telling::says_what_cannot_be_told(&kubernetes).await;
+    leasing::holds_a_lease(&kubernetes).await;
+    leasing::only_one_gets_a_lease(&kubernetes).await;
+    leasing::says_which_verb_is_missing(&kubernetes, async |namespace| lease_as_a_pod(&kubernetes, namespace).await).await;
     a_namespace_on_its_way_out(&kubernetes).await;
     unknown_credentials(&kubernetes).await;
 }
@@ -57,6 +67,19 @@ async fn a_namespace_on_its_way_out(kubernetes: &Kubernetes) {
     let error = writer.create_slice(&writing::spec("leaving", "web-1", "u", &["10.0.0.1"])).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.what.contains("being terminated"), "{}", error.what);
+}
+
+/// A client of a service account that may do nothing yet.
+async fn lease_as_a_pod(kubernetes: &Kubernetes, namespace: &str) -> LeaseClient {
+    let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+    done(kubernetes, "POST", &accounts, Some(json!({"metadata": {"name": "consul8s"}}))).await;
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+    let answer = done(kubernetes, "POST", &format!("{accounts}/consul8s/token"), Some(request)).await;
+    let text = std::fs::read_to_string(Kubernetes::kubeconfig(kubernetes)).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text.replace(kubernetes.token(), answer["status"]["token"].as_str().unwrap())).unwrap();
+    let connection = Access { kubeconfig: Some(file.path().to_owned()), context: None }.connect().await.unwrap();
+    LeaseClient::new(&connection, ObjectKey::new(namespace, "consul8s")).unwrap()
 }
 
 async fn unknown_credentials(kubernetes: &Kubernetes) {

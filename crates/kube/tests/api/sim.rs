@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 
 use crate::world::World;
-use crate::{reading, writing};
+use crate::{leasing, reading, telling, writing};
 
 struct Embedded {
     world: KubeWorld,
@@ -79,6 +79,14 @@ async fn all_scenarios() {
     writing::writes(&world).await;
     writing::writes_only_what_it_knows(&world).await;
     writing::says_what_is_refused(&world).await;
+    telling::sets_our_condition(&world).await;
+    telling::sets_it_on_no_other_service(&world).await;
+    telling::a_watch_shows_the_condition(&world).await;
+    telling::tells_events(&world).await;
+    telling::tells_of_a_lease(&world).await;
+    telling::says_what_cannot_be_told(&world).await;
+    leasing::holds_a_lease(&world).await;
+    leasing::only_one_gets_a_lease(&world).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use self::path::Target;
 use super::body::{Body, deliver, whole};
 use super::call::Call;
 use crate::faults::Verdict;
-use crate::model::kube::Failure;
+use crate::model::kube::{Cluster, Failure, Resource};
 use crate::world::{Cut, KubeWorld};
 
 const JSON: &str = "application/json";
@@ -57,6 +57,9 @@ fn route(world: &KubeWorld, call: &Call) -> Answer {
     if call.filled("dryRun").is_some() {
         // Carrying it out would be worse than not knowing it.
         return Err(Failure::bad_request("dryRun is not simulated"));
+    }
+    if target.resource == Resource::ConsulImports && !world.read(Cluster::defines_imports) {
+        return Err(no_such_path());
     }
     let watching = call.is_true("watch");
     match (&call.method, target.name.is_some()) {

@@ -8,6 +8,7 @@
 
 mod admission;
 mod cluster;
+mod event;
 mod failure;
 mod history;
 mod lifecycle;

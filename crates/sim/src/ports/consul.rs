@@ -7,6 +7,7 @@ use consul8s_core::consul::{
     Answer, AnswerMeta, Check, CheckStatus, HealthQuery, Instance, NodeRecord, NodeService, NodeView, Read,
     Registration, TxnApplied, TxnOp, TxnOutcome, TxnRefusal,
 };
+use consul8s_core::import::{Catalog as Listed, CatalogQuery};
 use consul8s_core::names;
 use consul8s_core::ports::{ApiError, ConsulApi, ConsulWriter, ErrorKind, MAX_TXN_OPS};
 
@@ -64,6 +65,24 @@ impl ConsulApi for ConsulWorld {
             (stamp, seen, left_out)
         });
         reply.deliver(Answer { meta: meta(self, stamp, read, left_out), body: checks })
+    }
+
+    async fn services(&self, query: &CatalogQuery, read: Read) -> Result<Answer<Listed>, ApiError> {
+        if let Some(filter) = &query.filter {
+            let what = format!("Failed to create boolean expression evaluator: not simulated: {filter}");
+            return Err(ApiError::new(ErrorKind::Invalid, what));
+        }
+        let reply = start(self, query.datacenter.as_deref(), read, |catalog| catalog.services().0).await?;
+        let hidden = self.faults().hidden.unwrap_or_default();
+        let (stamp, names, left_out) = self.read(|catalog| {
+            let (stamp, all) = catalog.services();
+            let total = all.len();
+            let mut seen: Listed = all.into_iter().filter(|(name, _)| !hidden.hides("", name)).collect();
+            seen.values_mut().for_each(|tags| tags.sort());
+            let left_out = seen.len() < total;
+            (stamp, seen, left_out)
+        });
+        reply.deliver(Answer { meta: meta(self, stamp, read, left_out), body: names })
     }
 
     async fn leader(&self) -> Result<String, ApiError> {
@@ -211,6 +230,10 @@ fn request(op: &TxnOp) -> TxnRequest {
                 ..CheckRecord::default()
             };
             TxnRequest { verb: Verb::Cas, item: TxnItem::Check(check) }
+        }
+        TxnOp::RemoveNode(node) => {
+            let node = Node { name: node.name().to_owned(), modify_index: node.index(), ..Node::default() };
+            TxnRequest { verb: Verb::DeleteCas, item: TxnItem::Node(node) }
         }
         TxnOp::DeleteService { node, id, name, index } => {
             let (id, name) = (id.to_string(), name.clone());

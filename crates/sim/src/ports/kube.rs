@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 
+use consul8s_core::adopt::Endpoints;
+use consul8s_core::import::{Definition, Import, NewService, Status};
 use consul8s_core::kube::{
-    AddressType, Endpoint, Family, Ingress, KubeService, KubeSlice, ObjectKey, OwnerRef, Protocol, ServicePort,
-    ServiceType, SlicePort, SliceSpec,
+    AddressType, Condition, ConditionStatus, Endpoint, Family, Ingress, KubeNode, KubeService, KubeSlice,
+    NodeAddressKind, ObjectKey, OwnerRef, Protocol, ServicePort, ServiceType, SlicePort, SliceSpec,
 };
 use consul8s_core::names;
 use consul8s_core::ports::{ApiError, KubeApi, KubeWriter};
 use serde_json::{Map, Value, json};
 
 use super::watch::WorldWatch;
-use super::{admit, kind_of};
+use super::{admit, imports, kind_of};
 use crate::model::kube::{Failure, Part, Preconditions, Resource, text_at, time_of};
 use crate::world::KubeWorld;
 
 impl KubeApi for KubeWorld {
     type Services = WorldWatch<KubeService>;
     type Slices = WorldWatch<KubeSlice>;
+    type Nodes = WorldWatch<KubeNode>;
+    type Imports = WorldWatch<Import>;
 
     fn watch_services(&self, namespace: Option<&str>) -> Self::Services {
         WorldWatch::new(self, Resource::Services, namespace, service)
@@ -27,10 +31,28 @@ impl KubeApi for KubeWorld {
         WorldWatch::new(self, Resource::EndpointSlices, namespace, slice)
     }
 
+    fn watch_nodes(&self) -> Self::Nodes {
+        WorldWatch::new(self, Resource::Nodes, None, node)
+    }
+
+    fn watch_imports(&self, namespace: Option<&str>) -> Self::Imports {
+        WorldWatch::new(self, Resource::ConsulImports, namespace, imports::read)
+    }
+
+    async fn import_definition(&self) -> Result<Definition, ApiError> {
+        imports::definition(self).await
+    }
+
     async fn service(&self, key: &ObjectKey) -> Result<Option<KubeService>, ApiError> {
         let reply = admit(self).await?;
         let found = self.read(|cluster| cluster.get(Resource::Services, key));
         reply.deliver(found.ok().map(|object| service(&object)))
+    }
+
+    async fn endpoints(&self, key: &ObjectKey) -> Result<Option<Endpoints>, ApiError> {
+        let reply = admit(self).await?;
+        let found = self.read(|cluster| cluster.get(Resource::Endpoints, key));
+        reply.deliver(found.ok().map(|object| endpoints(&object)))
     }
 
     async fn cluster_uid(&self) -> Result<String, ApiError> {
@@ -69,36 +91,71 @@ impl KubeWriter for KubeWorld {
             Ok(_) | Err(_) => reply.deliver(()),
         }
     }
+
+    async fn adopt_endpoints(&self, seen: &Endpoints, owner: Option<&str>) -> Result<(), ApiError> {
+        let reply = admit(self).await?;
+        let change = json!({"metadata": {
+            "uid": seen.uid, "resourceVersion": seen.resource_version,
+            "labels": {names::LABEL_SKIP_MIRROR: owner.map(|_| "true")},
+            "annotations": {names::ADOPTED: owner},
+        }});
+        let done = self.write(|cluster| cluster.merge_patch(Resource::Endpoints, &seen.key, Part::Main, &change));
+        match done {
+            Err(why) if why.code == 404 && owner.is_none() => reply.deliver(()),
+            Err(why) => Err(refused(why)),
+            Ok(_) => reply.deliver(()),
+        }
+    }
+
+    async fn create_service(&self, new: &NewService) -> Result<KubeService, ApiError> {
+        imports::create(self, new).await
+    }
+
+    async fn delete_service(&self, service: &KubeService) -> Result<(), ApiError> {
+        imports::delete(self, service).await
+    }
+
+    async fn orphan_service(&self, service: &KubeService) -> Result<(), ApiError> {
+        imports::orphan(self, service).await
+    }
+
+    async fn set_finalizers(&self, import: &Import, finalizers: &[String]) -> Result<(), ApiError> {
+        imports::set_finalizers(self, import, finalizers).await
+    }
+
+    async fn set_import_status(&self, import: &Import, status: &Status) -> Result<(), ApiError> {
+        imports::set_status(self, import, status).await
+    }
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "used as a function for map_err")]
-fn refused(why: Failure) -> ApiError {
+pub(super) fn refused(why: Failure) -> ApiError {
     ApiError::new(kind_of(why.code), why.message)
 }
 
-fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
+pub(super) fn texts(object: &Value, pointer: &str) -> BTreeMap<String, String> {
     let map = object.pointer(pointer).and_then(Value::as_object);
     let pair = |(key, value): (&String, &Value)| (key.clone(), value.as_str().unwrap_or_default().to_owned());
     map.into_iter().flatten().map(pair).collect()
 }
 
-fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn items<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value> {
     object.pointer(pointer).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn strings(object: &Value, pointer: &str) -> Vec<String> {
+pub(super) fn strings(object: &Value, pointer: &str) -> Vec<String> {
     items(object, pointer).filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn optional(object: &Value, key: &str) -> Option<String> {
+pub(super) fn optional(object: &Value, key: &str) -> Option<String> {
     object[key].as_str().map(str::to_owned)
 }
 
-fn key_of(object: &Value) -> ObjectKey {
+pub(super) fn key_of(object: &Value) -> ObjectKey {
     ObjectKey::new(text_at(object, "/metadata/namespace"), text_at(object, "/metadata/name"))
 }
 
-fn family(word: &str) -> Option<Family> {
+pub(super) fn family(word: &str) -> Option<Family> {
     match word {
         "IPv4" => Some(Family::V4),
         "IPv6" => Some(Family::V6),
@@ -106,7 +163,7 @@ fn family(word: &str) -> Option<Family> {
     }
 }
 
-fn protocol(port: &Value) -> Protocol {
+pub(super) fn protocol(port: &Value) -> Protocol {
     match text_at(port, "/protocol") {
         "UDP" => Protocol::Udp,
         "SCTP" => Protocol::Sctp,
@@ -114,11 +171,11 @@ fn protocol(port: &Value) -> Protocol {
     }
 }
 
-fn number(value: &Value) -> Option<u16> {
+pub(super) fn number(value: &Value) -> Option<u16> {
     value.as_u64().and_then(|number| u16::try_from(number).ok())
 }
 
-fn service(object: &Value) -> KubeService {
+pub(super) fn service(object: &Value) -> KubeService {
     let port = |port: &Value| ServicePort {
         name: text_at(port, "/name").to_owned(),
         port: number(&port["port"]).unwrap_or_default(),
@@ -153,6 +210,30 @@ fn service(object: &Value) -> KubeService {
         internal_local: text_at(object, "/spec/internalTrafficPolicy") == "Local",
         external_local: text_at(object, "/spec/externalTrafficPolicy") == "Local",
         traffic_distribution: optional(&object["spec"], "trafficDistribution"),
+        condition: items(object, "/status/conditions").find(|it| it["type"] == names::CONDITION_SYNCED).map(condition),
+    }
+}
+
+fn endpoints(object: &Value) -> Endpoints {
+    let ready = |subset: &Value| items(subset, "/addresses").count();
+    Endpoints {
+        key: key_of(object),
+        uid: text_at(object, "/metadata/uid").to_owned(),
+        resource_version: text_at(object, "/metadata/resourceVersion").to_owned(),
+        deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
+        labels: texts(object, "/metadata/labels"),
+        annotations: texts(object, "/metadata/annotations"),
+        owned: items(object, "/metadata/ownerReferences").next().is_some(),
+        ready: items(object, "/subsets").map(ready).sum(),
+    }
+}
+
+fn condition(object: &Value) -> Condition {
+    Condition {
+        status: ConditionStatus::parse(text_at(object, "/status")),
+        reason: text_at(object, "/reason").to_owned(),
+        message: text_at(object, "/message").to_owned(),
+        since: time_of(text_at(object, "/lastTransitionTime")),
     }
 }
 
@@ -182,13 +263,34 @@ fn slice(object: &Value) -> KubeSlice {
     }
 }
 
+fn node(object: &Value) -> KubeNode {
+    let address = |address: &Value| {
+        let kind = match text_at(address, "/type") {
+            "ExternalIP" => NodeAddressKind::External,
+            "InternalIP" => NodeAddressKind::Internal,
+            _ => return None,
+        };
+        Some((kind, text_at(address, "/address").to_owned()))
+    };
+    let ready = items(object, "/status/conditions").find(|condition| text_at(condition, "/type") == "Ready");
+    KubeNode {
+        name: text_at(object, "/metadata/name").to_owned(),
+        labels: texts(object, "/metadata/labels"),
+        taints: items(object, "/spec/taints").map(|taint| text_at(taint, "/key").to_owned()).collect(),
+        addresses: items(object, "/status/addresses").filter_map(address).collect(),
+        ready: ready.is_some_and(|condition| text_at(condition, "/status") == "True"),
+        ready_changed: ready.map(|condition| time_of(text_at(condition, "/lastTransitionTime"))).unwrap_or_default(),
+    }
+}
+
 fn endpoint(object: &Value) -> Endpoint {
     let condition = |name: &str, absent| object["conditions"][name].as_bool().unwrap_or(absent);
+    let ready = condition("ready", true);
     let target = &object["targetRef"];
     Endpoint {
         address: object["addresses"][0].as_str().unwrap_or_default().to_owned(),
-        ready: condition("ready", true),
-        serving: condition("serving", true),
+        ready,
+        serving: condition("serving", ready),
         terminating: condition("terminating", false),
         node_name: optional(object, "nodeName"),
         zone: optional(object, "zone"),

@@ -1,5 +1,6 @@
 //! The changes whose way is measured, and how each looks on the side where it arrives.
 
+use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::bench::objects;
 
 /// A kind of change. Which one of its kind is a number: 0 is how things stand at the start, and each differs from the
 /// one before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Change {
     /// Consul → Kubernetes: a check turns critical, or passing again.
@@ -37,9 +38,6 @@ pub(super) struct Write {
 }
 
 impl Change {
-    /// All of them, in the order of the table.
-    pub(super) const ALL: [Change; 4] = [Change::Check, Change::Instance, Change::Endpoint, Change::Service];
-
     pub(super) fn direction(self) -> Direction {
         match self {
             Change::Check | Change::Instance => Direction::ToKube,
@@ -136,7 +134,7 @@ mod tests {
         let health = json!([{ "Service": { "Tags": ["v3"] }, "Checks": [{ "Status": "critical" }] }]);
         assert!(Change::Endpoint.is_shown(3, &health) && !Change::Endpoint.is_shown(2, &health));
         assert!(Change::Service.is_shown(3, &health) && !Change::Service.is_shown(2, &health));
-        for change in Change::ALL {
+        for change in Change::value_variants() {
             assert!(!change.is_shown(1, &Value::Null), "{change:?} seen in nothing");
         }
     }

@@ -84,11 +84,12 @@ impl Observer {
         let names = |name: fn(&Actor, usize) -> String| -> BTreeSet<String> {
             actors.iter().flat_map(|actor| (0..actor.watched).map(move |index| name(actor, index))).collect()
         };
-        let (mut to_kube, to_consul) = (names(Actor::consul_name), names(Actor::kube_name));
+        let (mut to_kube, mut to_consul) = (names(Actor::consul_name), names(Actor::kube_name));
         let standing = async {
-            for name in &to_consul {
+            while let Some(name) = to_consul.first() {
                 let is_shown = |seen: &Value| Change::Endpoint.is_shown(0, seen) && Change::Service.is_shown(0, seen);
                 until_health(&mut self.waiting, name, 0, is_shown).await?;
+                to_consul.pop_first();
             }
             while !to_kube.is_empty() {
                 let line = self.slices.recv().await.ok_or_else(watch_ended)?;
@@ -99,7 +100,17 @@ impl Observer {
             }
             Ok(())
         };
-        timeout(limit, standing).await.map_err(|_| anyhow!("not in sync within {} s", limit.as_secs()))?
+        match timeout(limit, standing).await {
+            Ok(result) => result,
+            Err(_) => bail!(
+                "not in sync after {} s: {} Services are not in Consul {:?}, {} not in Kubernetes {:?}",
+                limit.as_secs(),
+                to_consul.len(),
+                to_consul.first(),
+                to_kube.len(),
+                to_kube.first()
+            ),
+        }
     }
 }
 
@@ -110,6 +121,7 @@ async fn within_limit(
     write: Write,
 ) -> Result<Duration> {
     let changing = async {
+        connection.keep_open().await?;
         sleep(SETTLE).await;
         let method = if write.patch { Method::PATCH } else { Method::PUT };
         let start = Instant::now();

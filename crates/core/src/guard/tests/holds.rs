@@ -186,14 +186,15 @@ fn a_mass_is_held_for_ever_where_that_is_asked_for() {
 
 #[test]
 fn a_rack_of_a_large_catalog() {
-    let mut counts = vec![10; 40];
-    counts.truncate(40);
+    // Thirty endpoints of three services, but far less than 15 % of all; and no service loses more than half.
+    let mut counts = vec![30; 3];
+    counts.resize(10, 100);
     let mut stage = stage(&counts);
     for s in 0..3 {
-        stage.lose(s, [0]);
+        stage.lose(s, 0..10);
     }
     stage.pass(seconds(5));
-    assert_eq!(&stage.counts()[..4], [9, 9, 9, 10]);
+    assert_eq!(&stage.counts()[..4], [20, 20, 20, 100]);
 }
 
 #[test]
@@ -288,4 +289,22 @@ fn an_anonymous_request_under_default_deny() {
     stage.lose(0, 1..3);
     stage.pass(seconds(3600));
     assert_eq!((stage.counts(), stage.hold(0)), (vec![3], Some('c')));
+}
+
+#[test]
+fn a_broken_lineage_outlives_a_source_that_is_hidden_for_a_while() {
+    let mut stage = stage(&[2]);
+    stage.restart();
+    stage.world.instances.clear();
+    stage.broken = Some(stage.now);
+    stage.sync_all();
+    stage.restart();
+    stage.broken = None;
+    stage.meta.filtered = true;
+    stage.sync_all();
+    stage.pass(MINUTE);
+    stage.meta.filtered = false;
+    stage.sync_all();
+    stage.pass(seconds(3600));
+    assert_eq!((stage.counts(), stage.hold(0)), (vec![2], Some('c')));
 }

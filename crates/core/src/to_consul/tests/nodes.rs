@@ -90,6 +90,7 @@ fn ops(world: &mut World) -> String {
         let ops = change.ops();
         let ops = ops.iter().map(|op| match op {
             TxnOp::SetNode { node, index } => format!("node {} cas {index}", node.name),
+            TxnOp::RemoveNode(node) => format!("node {} delete-cas {}", node.name(), node.index()),
             TxnOp::SetService { registration, index } => {
                 format!("service {} as {} cas {index}", registration.id, registration.name)
             }

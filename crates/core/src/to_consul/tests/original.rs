@@ -13,7 +13,7 @@ fn ours_is_registered_first() {
             create node consul8s-me
             register default.svc-foo@consul8s-me as foo at foo.example.com:80, passing: default/svc-foo has neither selector nor EndpointSlices: nothing to judge by
             deregister foo@kubernetes-foo, foo: moved to default.svc-foo@consul8s-me
-            remove node kubernetes-foo of the Python original: no service in 2 consistent reads over 2s
+            remove node kubernetes-foo: no service in 2 consistent reads over 2s
             =
         "#]],
     );
@@ -55,7 +55,7 @@ fn remove_registration_counts_for_it_too() {
         ],
         &expect![[r#"
             deregister x@kubernetes-x, foo: intent: remove_registration
-            remove node kubernetes-x of the Python original: no service in 2 consistent reads over 2s
+            remove node kubernetes-x: no service in 2 consistent reads over 2s
             =
         "#]],
     );

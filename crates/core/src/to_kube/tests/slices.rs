@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::check;
+use super::{check, plan_of, stage};
 
 #[test]
 fn both_families_and_different_ports_go_into_different_slices() {
@@ -32,7 +32,7 @@ fn nothing_to_publish_is_one_empty_slice() {
         "kube: service shop/foo source=consul port http 80",
         expect![[r#"
         shop/foo
-          NoHealthyInstances: Consul service foo has no healthy instance that can be published (0 instances, 0 published)
+          NoHealthyInstances: Consul service foo has no healthy instance that can be published (0 instances, 0 published as not ready)
         create slice shop/foo-2674cbe878-1 IPv4
           no endpoint
     "#]],
@@ -43,7 +43,7 @@ fn nothing_to_publish_is_one_empty_slice() {
         expect![[r#"
             shop/foo
               a@vm: dropped: family [10.0.0.1 http=8080]
-              NoHealthyInstances: Consul service foo has no healthy instance that can be published (1 instance, 0 published)
+              NoHealthyInstances: Consul service foo has no healthy instance that can be published (1 instance, 0 published as not ready)
             create slice shop/foo-4204e6f120-1 IPv6
               no endpoint
         "#]],
@@ -147,4 +147,44 @@ fn slices_of_a_service_that_had_the_name_before_go() {
             delete slice shop/foo-x: intent: Service made again
         "#]],
     );
+}
+
+#[test]
+fn an_installation_that_is_gone_for_good_is_taken_over() {
+    let mut stage = stage(
+        "kube:   service shop/foo source=consul port http 80
+                 slice foo-3440775b71-1 for shop/foo owner=dead ports=http=8080 10.0.0.1 10.0.0.2
+         consul: a@vm name=foo 10.0.0.1:8080 passing",
+    );
+    stage.sync_all();
+    assert_eq!(stage.writes, 0);
+    stage.abandoned.insert("dead".to_owned());
+    expect![[r#"
+        shop/foo
+          a@vm: ready [10.0.0.1 http=8080]
+          confirm 10.0.0.2 http=8080: missing
+        update slice shop/foo-3440775b71-1 IPv4 http=8080/TCP
+          10.0.0.1 ready
+          10.0.0.2 ready
+    "#]]
+    .assert_eq(&plan_of(&mut stage));
+    assert_eq!(stage.world.slices[0].annotations[crate::names::SLICE_OWNER], crate::world::OWNER);
+}
+
+#[test]
+fn a_service_made_again_begins_anew() {
+    let mut stage = stage(
+        "kube:   service shop/foo source=consul port http 80
+         consul: a@vm name=foo 10.0.0.1:8080 passing",
+    );
+    stage.sync_all();
+    "another".clone_into(&mut stage.world.services[0].uid);
+    expect![[r#"
+        shop/foo
+          a@vm: ready [10.0.0.1 http=8080]
+        create slice shop/foo-84b18f9dfb-1 IPv4 http=8080/TCP
+          10.0.0.1 ready
+        delete slice shop/foo-3440775b71-1: intent: Service made again
+    "#]]
+    .assert_eq(&plan_of(&mut stage));
 }

@@ -23,11 +23,11 @@ pub(super) fn answer(call: &Call) -> Option<Response<Body>> {
         "/api/v1" => resources(""),
         _ => {
             let (group, versioned) = match path.strip_prefix("/apis/")?.split_once('/') {
-                Some((group, "v1")) => (group, true),
+                Some((group, _)) => (group, true),
                 None => (path.strip_prefix("/apis/")?, false),
-                Some(_) => return None,
             };
-            let known = Resource::ALL.into_iter().any(|resource| resource.info().group == group);
+            let here = |resource: Resource| resource.info().group == group && (!versioned || path.ends_with(&resource.api_version()));
+            let known = Resource::ALL.into_iter().any(here);
             match (known, versioned) {
                 (false, _) => return None,
                 (true, true) => resources(group),
@@ -49,7 +49,9 @@ fn groups() -> Vec<Value> {
 }
 
 fn group_entry(group: &str) -> Value {
-    let version = json!({"groupVersion": format!("{group}/v1"), "version": "v1"});
+    let of_group = Resource::ALL.into_iter().find(|resource| resource.info().group == group);
+    let name = of_group.map_or("v1", |resource| resource.info().version);
+    let version = json!({"groupVersion": format!("{group}/{name}"), "version": name});
     json!({"name": group, "versions": [version], "preferredVersion": version})
 }
 
@@ -84,6 +86,7 @@ fn resources(group: &str) -> Value {
             }));
         }
     }
-    let version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    let of_group = Resource::ALL.into_iter().find(|resource| resource.info().group == group);
+    let version = of_group.map_or_else(|| "v1".to_owned(), Resource::api_version);
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": list})
 }

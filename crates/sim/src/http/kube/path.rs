@@ -18,9 +18,9 @@ impl Target {
     /// `/api/v1/…` or `/apis/GROUP/v1/…`, then `[namespaces/NS/]PLURAL[/NAME[/status]]`.
     pub(super) fn parse(path: &str) -> Option<Target> {
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let (group, rest) = match segments.as_slice() {
-            ["api", "v1", rest @ ..] => ("", rest),
-            ["apis", group, "v1", rest @ ..] => (*group, rest),
+        let (group, version, rest) = match segments.as_slice() {
+            ["api", version, rest @ ..] => ("", *version, rest),
+            ["apis", group, version, rest @ ..] => (*group, *version, rest),
             _ => return None,
         };
         let (namespace, rest) = match rest {
@@ -33,7 +33,10 @@ impl Target {
             [plural, name, sub] => (*plural, Some(*name), Some(*sub)),
             _ => return None,
         };
-        let known = |resource: &Resource| resource.info().group == group && resource.info().plural == plural;
+        let known = |resource: &Resource| {
+            let info = resource.info();
+            (info.group, info.version, info.plural) == (group, version, plural)
+        };
         let resource = Resource::ALL.into_iter().find(known)?;
         let info = resource.info();
         let part = match sub {

@@ -7,7 +7,7 @@ use super::super::body::whole;
 use super::super::call::Call;
 use super::path::Target;
 use super::{Answer, JSON, decode, encode, no_such_path, object};
-use crate::model::kube::{Failure, Part, Resource};
+use crate::model::kube::{Failure, Part, Resource, text_at};
 use crate::world::KubeWorld;
 
 pub(super) fn create(world: &KubeWorld, call: &Call, target: &Target) -> Answer {
@@ -38,8 +38,14 @@ pub(super) fn patch(world: &KubeWorld, call: &Call, target: &Target) -> Answer {
             world.write(|cluster| cluster.merge_patch(target.resource, &key, target.part, &change))?
         }
         "application/apply-patch+yaml" if (target.resource, target.part) == (Resource::Services, Part::Status) => {
-            let conditions = applied_conditions(&decode::yaml(call)?)?;
-            world.write(|cluster| cluster.apply_conditions(target.resource, &key, &conditions))?
+            let applied = decode::yaml(call)?;
+            let conditions = applied_conditions(&applied)?;
+            let uid = text_at(&applied, "/metadata/uid");
+            let Some(manager) = call.filled("fieldManager") else {
+                let what = "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch";
+                return Err(Failure::plain(422, "Invalid", what));
+            };
+            world.write(|cluster| cluster.apply_conditions(target.resource, &key, uid, manager, &conditions))?
         }
         _ => return Err(Failure::unsupported_media_type("415: Unsupported Media Type")),
     };
@@ -51,11 +57,14 @@ fn applied_conditions(applied: &Value) -> Result<Vec<Value>, Failure> {
     let known =
         |map: &serde_json::Map<String, Value>, keys: &[&str]| map.keys().all(|key| keys.contains(&key.as_str()));
     let top = applied.as_object().is_some_and(|map| known(map, &["apiVersion", "kind", "metadata", "status"]));
-    let status = applied["status"].as_object().is_some_and(|map| known(map, &["conditions"]));
-    match applied["status"]["conditions"].as_array() {
-        Some(conditions) if top && status => Ok(conditions.clone()),
-        _ => Err(Failure::unsupported_media_type("only status.conditions can be applied here")),
+    let status = applied["status"].as_object().is_none_or(|map| known(map, &["conditions"]));
+    let kind = (text_at(applied, "/apiVersion"), text_at(applied, "/kind"));
+    match kind {
+        ("v1", "Service") if top && status => {}
+        ("v1", "Service") => return Err(Failure::unsupported_media_type("only status.conditions can be applied here")),
+        (version, kind) => return Err(Failure::bad_request(format!("invalid object type: {version}, Kind={kind}"))),
     }
+    Ok(applied["status"]["conditions"].as_array().cloned().unwrap_or_default())
 }
 
 /// A Service shows its last state, everything else a `Status` once it is gone, as the real one does.

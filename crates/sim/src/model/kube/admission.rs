@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::failure::{Cause, Failure};
-use super::object::{carry, name_of, prune, section, text_at};
+use super::object::{carry, name_of, prune, section};
 use super::resource::Resource;
-use super::{service, slice};
+use super::{event, service, slice};
 
 /// Server-owned metadata comes from the old object; a new one has none. Field ownership is not simulated.
 pub(super) fn clean_metadata(resource: Resource, object: &mut Value, old: Option<&Arc<Value>>) {
@@ -63,24 +63,14 @@ pub(super) fn prepare(resource: Resource, object: &mut Value, old: Option<&Arc<V
             object["spec"]["taints"] = json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]);
             Vec::new()
         }
-        Resource::Events => event_problems(object),
-        Resource::Namespaces | Resource::Nodes => Vec::new(),
+        Resource::Events => event::problems(object, old),
+        Resource::Namespaces
+        | Resource::Nodes
+        | Resource::Endpoints
+        | Resource::Definitions
+        | Resource::ConsulImports => Vec::new(),
     };
     if problems.is_empty() { Ok(()) } else { Err(Failure::invalid(resource, name_of(object), problems)) }
-}
-
-/// An event lives in the namespace of what it is about, or in `default` for what has none.
-fn event_problems(event: &Value) -> Vec<Cause> {
-    let mut problems = Vec::new();
-    let (about, here) = (text_at(event, "/regarding/namespace"), text_at(event, "/metadata/namespace"));
-    if about != here && !(about.is_empty() && here == "default") {
-        let field = "involvedObject.namespace";
-        problems.push(Cause::invalid(field, format!("{about:?}"), "does not match event.namespace"));
-    }
-    if text_at(event, "/eventTime").is_empty() {
-        problems.push(Cause::required("eventTime"));
-    }
-    problems
 }
 
 fn lease_problems(lease: &Value) -> Vec<Cause> {

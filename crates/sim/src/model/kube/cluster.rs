@@ -1,6 +1,6 @@
 //! The store: create, read, replace, patch. Deletion is in [`super::lifecycle`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use consul8s_core::kube::ObjectKey;
@@ -29,6 +29,8 @@ pub struct Cluster {
     pub(super) objects: BTreeMap<Resource, BTreeMap<ObjectKey, Arc<Value>>>,
     pub(super) history: BTreeMap<Resource, History>,
     allocator: Allocator,
+    /// Types of the conditions that each manager has applied, by the uid of the object and the manager.
+    applied: BTreeMap<(String, String), BTreeSet<String>>,
 }
 
 /// Which half of an object a write is about.
@@ -49,6 +51,9 @@ pub struct Preconditions {
     pub resource_version: Option<String>,
 }
 
+/// Name of the definition of ConsulImports.
+const IMPORTS_DEFINED_BY: &str = "consulimports.consul8s.io";
+
 const MODIFIED: &str = "the object has been modified; please apply your changes to the latest version and try again";
 
 impl Cluster {
@@ -62,6 +67,7 @@ impl Cluster {
             objects: BTreeMap::new(),
             history: BTreeMap::new(),
             allocator: Allocator::default(),
+            applied: BTreeMap::new(),
         };
         for name in ["kube-system", "kube-public", "kube-node-lease", "default"] {
             // A name of a fresh store cannot be taken.
@@ -122,7 +128,7 @@ impl Cluster {
         let metadata = section(&mut object, "metadata");
         metadata.insert("uid".to_owned(), json!(uid));
         metadata.insert("creationTimestamp".to_owned(), json!(created));
-        if resource == Resource::EndpointSlices {
+        if matches!(resource, Resource::EndpointSlices | Resource::ConsulImports) {
             metadata.insert("generation".to_owned(), json!(1));
         }
         if resource == Resource::Services {
@@ -147,6 +153,12 @@ impl Cluster {
         let info = resource.info();
         let Ok(old) = self.get(resource, key) else {
             return match part {
+                // It may create, but it does not make the one anew that it was meant for.
+                Part::Main if info.put_creates && !uid_of(&object).is_empty() => {
+                    let why =
+                        format!("Precondition failed: UID in precondition: {}, UID in object meta: ", uid_of(&object));
+                    Err(Failure::conflict(resource, &key.name, &why))
+                }
                 Part::Main if info.put_creates => self.create(resource, &key.namespace, object),
                 _ => Err(Failure::not_found(resource, &key.name)),
             };
@@ -179,20 +191,52 @@ impl Cluster {
         self.put(resource, key, &old, part, object)
     }
 
-    /// Server-side apply of conditions, by their type.
+    /// Server-side apply of conditions, by their type: those that this manager applied before and no longer does are gone. With a uid
+    /// (unless it is empty) it is about that object alone.
     ///
     /// # Errors
-    /// As [`Cluster::replace`].
+    /// 409 when there is no such object, 422 when it is another one.
     pub fn apply_conditions(
         &mut self,
         resource: Resource,
         key: &ObjectKey,
+        uid: &str,
+        manager: &str,
         conditions: &[Value],
     ) -> Result<Arc<Value>, Failure> {
-        let old = self.get(resource, key)?;
+        let Ok(old) = self.get(resource, key) else {
+            if uid.is_empty() {
+                // It would be made; of nothing but conditions none can be.
+                return Err(Failure::invalid(resource, &key.name, vec![Cause::required("spec.ports")]));
+            }
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            return Err(Failure::conflict(resource, &key.name, &why));
+        };
+        if !uid.is_empty() && uid != uid_of(&old) {
+            let cause = Cause::invalid("metadata.uid", format!("{uid:?}"), "field is immutable");
+            return Err(Failure::invalid(resource, &key.name, vec![cause]));
+        }
+        let now: BTreeSet<String> = conditions.iter().map(|one| text_at(one, "/type").to_owned()).collect();
+        let place = (uid_of(&old).to_owned(), manager.to_owned());
+        let before = self.applied.get(&place).cloned().unwrap_or_default();
         let mut object = (*old).clone();
-        patch::apply_conditions(&mut object, conditions);
-        self.put(resource, key, &old, Part::Status, object)
+        patch::apply_conditions(&mut object, conditions, &before);
+        let stored = self.put(resource, key, &old, Part::Status, object)?;
+        self.applied.insert(place, now);
+        Ok(stored)
+    }
+
+    /// Whether there is the definition of ConsulImports.
+    #[must_use]
+    pub fn defines_imports(&self) -> bool {
+        self.get(Resource::Definitions, &ObjectKey::new("", IMPORTS_DEFINED_BY)).is_ok()
+    }
+
+    /// The time, as Kubernetes writes it.
+    #[must_use]
+    pub fn time(&self) -> String {
+        rfc3339((self.clock)())
     }
 
     fn put(
@@ -219,6 +263,9 @@ impl Cluster {
         if let Some(generation) = old.pointer("/metadata/generation").and_then(Value::as_i64) {
             let outside = |object: &Value| {
                 let mut rest = object.clone();
+                if resource == Resource::ConsulImports {
+                    return rest["spec"].take();
+                }
                 rest["metadata"] = json!({"labels": object.pointer("/metadata/labels")});
                 rest
             };

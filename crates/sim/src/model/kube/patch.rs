@@ -1,5 +1,7 @@
 //! Patches on trees.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 /// JSON merge patch (RFC 7386).
@@ -22,17 +24,26 @@ pub(super) fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// Lays conditions over those that are there, by type; the only thing that server-side apply does here.
-pub(super) fn apply_conditions(object: &mut Value, applied: &[Value]) {
+/// Lays conditions over those that are there, by type, and takes out those `before` that are no longer applied; the only thing that
+/// server-side apply does here.
+pub(super) fn apply_conditions(object: &mut Value, applied: &[Value], before: &BTreeSet<String>) {
     let status = super::object::section(object, "status");
     let have = status.entry("conditions").or_insert_with(|| Value::Array(Vec::new()));
     let Value::Array(have) = have else { return };
+    have.retain(|old| !old["type"].as_str().is_some_and(|kind| before.contains(kind)) || is_in(applied, old));
     for condition in applied {
         match have.iter_mut().find(|old| old["type"] == condition["type"]) {
             Some(old) => *old = condition.clone(),
             None => have.push(condition.clone()),
         }
     }
+    if have.is_empty() {
+        status.remove("conditions");
+    }
+}
+
+fn is_in(applied: &[Value], condition: &Value) -> bool {
+    applied.iter().any(|one| one["type"] == condition["type"])
 }
 
 #[cfg(test)]
@@ -50,8 +61,17 @@ mod tests {
     #[test]
     fn conditions_are_laid_over_by_type() {
         let mut object = json!({"status": {"conditions": [{"type": "A", "status": "True"}, {"type": "B"}]}});
-        apply_conditions(&mut object, &[json!({"type": "A", "status": "False"}), json!({"type": "C"})]);
+        let ours = ["A".to_owned(), "C".to_owned()].into();
+        apply_conditions(
+            &mut object,
+            &[json!({"type": "A", "status": "False"}), json!({"type": "C"})],
+            &BTreeSet::new(),
+        );
         let expected = json!([{"type": "A", "status": "False"}, {"type": "B"}, {"type": "C"}]);
         assert_eq!(object["status"]["conditions"], expected);
+        apply_conditions(&mut object, &[json!({"type": "C"})], &ours);
+        assert_eq!(object["status"]["conditions"], json!([{"type": "B"}, {"type": "C"}]));
+        apply_conditions(&mut object, &[], &["B".to_owned(), "C".to_owned()].into());
+        assert_eq!(object["status"], json!({}));
     }
 }

@@ -9,12 +9,18 @@ pub enum Resource {
     Nodes,
     /// `v1` services
     Services,
+    /// `v1` endpoints; nothing is mirrored from them
+    Endpoints,
     /// `discovery.k8s.io/v1` endpointslices
     EndpointSlices,
     /// `coordination.k8s.io/v1` leases
     Leases,
     /// `events.k8s.io/v1` events
     Events,
+    /// `apiextensions.k8s.io/v1` customresourcedefinitions; of their contents only the name counts
+    Definitions,
+    /// `consul8s.io/v1alpha1` consulimports, while they are defined; nothing is checked by a schema
+    ConsulImports,
 }
 
 /// What the API says about a resource.
@@ -22,6 +28,8 @@ pub enum Resource {
 pub struct ResourceInfo {
     /// API group; empty for the core one.
     pub group: &'static str,
+    /// `v1`
+    pub version: &'static str,
     /// `services`
     pub plural: &'static str,
     /// `service`
@@ -42,13 +50,16 @@ pub struct ResourceInfo {
 
 impl Resource {
     /// All of them.
-    pub const ALL: [Resource; 6] = [
+    pub const ALL: [Resource; 9] = [
         Resource::Namespaces,
         Resource::Nodes,
         Resource::Services,
+        Resource::Endpoints,
         Resource::EndpointSlices,
         Resource::Leases,
         Resource::Events,
+        Resource::Definitions,
+        Resource::ConsulImports,
     ];
 
     /// What the API says about it.
@@ -56,6 +67,7 @@ impl Resource {
     pub fn info(self) -> ResourceInfo {
         let plain = ResourceInfo {
             group: "",
+            version: "v1",
             plural: "",
             singular: "",
             kind: "",
@@ -78,6 +90,10 @@ impl Resource {
                 let names = ResourceInfo { plural: "services", singular: "service", kind: "Service", ..plain };
                 ResourceInfo { short: "svc", has_status: true, put_creates: true, ..names }
             }
+            Resource::Endpoints => {
+                let names = ResourceInfo { plural: "endpoints", singular: "endpoints", kind: "Endpoints", ..plain };
+                ResourceInfo { short: "ep", put_creates: true, ..names }
+            }
             Resource::EndpointSlices => ResourceInfo {
                 group: "discovery.k8s.io",
                 plural: "endpointslices",
@@ -93,16 +109,36 @@ impl Resource {
                 let names = ResourceInfo { plural: "events", singular: "event", kind: "Event", ..plain };
                 ResourceInfo { group: "events.k8s.io", short: "ev", put_creates: true, ..names }
             }
+            Resource::Definitions => ResourceInfo {
+                group: "apiextensions.k8s.io",
+                plural: "customresourcedefinitions",
+                singular: "customresourcedefinition",
+                kind: "CustomResourceDefinition",
+                short: "crd",
+                namespaced: false,
+                has_status: true,
+                put_unconditional: false,
+                ..plain
+            },
+            Resource::ConsulImports => ResourceInfo {
+                group: "consul8s.io",
+                version: "v1alpha1",
+                plural: "consulimports",
+                singular: "consulimport",
+                kind: "ConsulImport",
+                short: "cimp",
+                has_status: true,
+                put_unconditional: false,
+                ..plain
+            },
         }
     }
 
     /// `v1`, `discovery.k8s.io/v1`, …
     #[must_use]
     pub fn api_version(self) -> String {
-        match self.info().group {
-            "" => "v1".to_owned(),
-            group => format!("{group}/v1"),
-        }
+        let ResourceInfo { group, version, .. } = self.info();
+        if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
     }
 
     /// `services`, `endpointslices.discovery.k8s.io`: as messages name it.

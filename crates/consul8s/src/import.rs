@@ -1,0 +1,109 @@
+//! Services made from the Consul catalog: the task behind `ConsulImport`. It runs beside the work on Services, which fills what it creates.
+//!
+//! Where the resource is not defined, it is looked for again within a minute; imports are watched while it is. What is to be done is
+//! [`consul8s_core::import`]'s business.
+
+mod look;
+mod session;
+mod sources;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use consul8s_core::import::{Definition, Import};
+use consul8s_core::kube::ObjectKey;
+use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi, KubeWriter};
+use consul8s_core::settings::Direction;
+use tokio::sync::watch;
+
+use crate::controller::Controller;
+use crate::stores::kube::Stored;
+use crate::sync::writers::Writers;
+use session::Session;
+
+/// How often it is looked whether imports are defined, where they are not.
+const NOTICED_WITHIN: Duration = Duration::from_secs(30);
+/// How often it is asked again after a failure.
+const AGAIN: Duration = Duration::from_secs(2);
+
+impl Stored for Import {
+    fn key(&self) -> &ObjectKey {
+        &self.key
+    }
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+    fn version(&self) -> &str {
+        &self.resource_version
+    }
+    fn concerns(&self) -> Option<ObjectKey> {
+        None
+    }
+}
+
+/// What the rest of the program and this task know of each other.
+#[derive(Debug)]
+pub struct Progress {
+    services: watch::Sender<()>,
+    settled: AtomicBool,
+}
+
+impl Default for Progress {
+    fn default() -> Progress {
+        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false) }
+    }
+}
+
+impl Progress {
+    /// Services changed.
+    pub fn services_changed(&self) {
+        self.services.send_replace(());
+    }
+
+    /// Whether nothing is left to do for imports.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    fn settle(&self, settled: bool) {
+        self.settled.store(settled, Ordering::Relaxed);
+    }
+}
+
+/// Runs as long as it is polled.
+pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
+    controller: Arc<Controller<K, C>>,
+    writers: Option<Arc<Writers<W>>>,
+) {
+    if !controller.directions.contains(&Direction::ToKube) {
+        controller.imports.settle(true);
+        return std::future::pending().await;
+    }
+    let mut told = false;
+    loop {
+        let pause = match controller.kube.import_definition().await {
+            Ok(Definition::Absent) => NOTICED_WITHIN,
+            Ok(Definition::Served | Definition::Deleting) => {
+                tracing::info!("ConsulImports are defined: they are watched");
+                Session::new(controller.clone(), writers.clone()).run().await;
+                tracing::info!("ConsulImports are no longer defined; Services made for them stay");
+                NOTICED_WITHIN
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Forbidden) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::info!(%error, "ConsulImports are not looked at");
+                }
+                NOTICED_WITHIN
+            }
+            Err(error) => {
+                tracing::debug!(%error, "whether ConsulImports are defined is not known");
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            }
+        };
+        controller.imports.settle(true);
+        tokio::time::sleep(pause.mul_f64(0.8 + 0.4 * rand::random::<f64>())).await;
+    }
+}

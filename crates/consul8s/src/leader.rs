@@ -1,0 +1,170 @@
+//! Who may write: every replica watches and plans, and only the holder of a live claim writes.
+//!
+//! The [`Keeper`] is the task that wins and renews the claim and keeps the notebook; [`Leadership`] is what everybody else holds of
+//! it. What an election is, is [`consul8s_core::claim`]'s business.
+
+mod fence;
+mod keeper;
+mod notekeeper;
+mod post;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use consul8s_core::claim::{Claim, Notebook, Notes};
+use consul8s_core::ports::{ApiError, ErrorKind};
+use tokio::sync::{Notify, watch};
+
+use crate::clock::BootClock;
+
+pub use fence::Fenced;
+pub use keeper::{Election, Keeper};
+pub use post::Post;
+
+/// What this process may write, and what the Lease remembers. Cheap to clone.
+#[derive(Clone)]
+pub struct Leadership {
+    shared: Arc<Shared>,
+    clock: BootClock,
+}
+
+struct Shared {
+    claim: watch::Sender<Option<Claim>>,
+    /// How often a claim was gained: a watch, because whoever looks late still learns that it was.
+    gained: watch::Sender<u64>,
+    notebook: watch::Sender<Notebook>,
+    /// To be written with the next renewal.
+    notes: Mutex<Notes>,
+    urgent: Notify,
+    /// Why there is no claim.
+    hindrance: Mutex<Option<String>>,
+}
+
+impl Leadership {
+    fn new(clock: BootClock) -> Leadership {
+        let shared = Shared {
+            claim: watch::Sender::new(None),
+            gained: watch::Sender::new(0),
+            notebook: watch::Sender::new(Notebook::default()),
+            notes: Mutex::default(),
+            urgent: Notify::new(),
+            hindrance: Mutex::default(),
+        };
+        Leadership { shared: Arc::new(shared), clock }
+    }
+
+    /// The claim, while it lives.
+    #[must_use]
+    pub fn claim(&self) -> Option<Claim> {
+        // The time first: a claim that is renewed between the two lines was alive all along.
+        let now = self.clock.now();
+        self.shared.claim.borrow().clone().filter(|claim| claim.left(now).is_some())
+    }
+
+    /// How long `claim` may still be used, with its renewals; none when it is over or lost.
+    #[must_use]
+    pub fn left(&self, claim: &Claim) -> Option<Duration> {
+        let now = self.clock.now();
+        let current = self.shared.claim.borrow();
+        current.as_ref().filter(|current| current.is_of_the_same_term(claim))?.left(now)
+    }
+
+    /// Follows the claim: none while another has it, or nobody.
+    #[must_use]
+    pub fn claims(&self) -> watch::Receiver<Option<Claim>> {
+        self.shared.claim.subscribe()
+    }
+
+    /// Counts the claims gained. What was not written for want of a claim is to be looked at again whenever this rises.
+    #[must_use]
+    pub fn gains(&self) -> watch::Receiver<u64> {
+        self.shared.gained.subscribe()
+    }
+
+    /// Follows what the Lease remembers. It is read before a claim is gained.
+    #[must_use]
+    pub fn notebook(&self) -> watch::Receiver<Notebook> {
+        self.shared.notebook.subscribe()
+    }
+
+    /// Has something noted on the Lease, with its next renewal. Nothing without a claim: the leader notes for all.
+    pub fn note(&self, note: impl FnOnce(&mut Notes)) {
+        if self.claim().is_none() {
+            return;
+        }
+        let mut notes = self.notes();
+        note(&mut notes);
+        if notes.is_urgent() {
+            self.shared.urgent.notify_one();
+        }
+    }
+
+    /// Waits for a claim, but not longer than `limit`; then says what stood in the way.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub async fn wait(&self, limit: Duration) -> Result<Claim, String> {
+        let mut claims = self.claims();
+        let gained = async {
+            loop {
+                if let Some(claim) = self.claim() {
+                    return claim;
+                }
+                if claims.changed().await.is_err() {
+                    // Never: the sender lives in `self`.
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let unknown = || "the Lease could not be read in time".to_owned();
+        tokio::time::timeout(limit, gained).await.map_err(|_| self.hindrance().clone().unwrap_or_else(unknown))
+    }
+
+    /// Carries out a write under a claim: not a step of it is done when the claim is over, and nobody waits for it longer.
+    ///
+    /// # Errors
+    /// The write's own; [`ErrorKind::NotLeading`] when the claim was over before it began; [`ErrorKind::Timeout`] when it ended before
+    /// the answer was there.
+    pub async fn under<T>(
+        &self,
+        claim: &Claim,
+        write: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        let Some(left) = self.left(claim) else { return Err(not_leading()) };
+        let mut write = pin!(write);
+        // tokio's clock stands still while the machine sleeps, and after a pause a write would get its turn before its time-out; so the
+        // claim is looked at before every step.
+        let fenced = poll_fn(|context| match self.left(claim) {
+            Some(_) => write.as_mut().poll(context),
+            None => Poll::Ready(Err(cut_short())),
+        });
+        tokio::time::timeout(left, fenced).await.unwrap_or_else(|_| Err(cut_short()))
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        lock(&self.shared.notes)
+    }
+
+    fn hindrance(&self) -> MutexGuard<'_, Option<String>> {
+        lock(&self.shared.hindrance)
+    }
+}
+
+fn not_leading() -> ApiError {
+    ApiError::new(ErrorKind::NotLeading, "not written: the claim to write is over")
+}
+
+fn cut_short() -> ApiError {
+    ApiError::new(ErrorKind::Timeout, "the claim to write ended before there was an answer")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole values go in and out, so what a panic leaves behind is one.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,61 @@
+//! Who else registers a Service: instances of its Consul name, read before it is registered for the first time.
+
+use std::time::Duration;
+
+use consul8s_core::consul::Instance;
+use consul8s_core::kube::KubeService;
+use consul8s_core::names;
+use consul8s_core::time::UnixMillis;
+
+/// How long an answer counts. Where another installation has registered the Service, it is also how often that is looked at again.
+const FRESH: Duration = Duration::from_secs(30);
+/// Pause after a read that failed.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The last answer.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    name: String,
+    /// Registrations of this very Service, whoever made them.
+    found: Vec<Instance>,
+    read: Option<UnixMillis>,
+    not_before: UnixMillis,
+}
+
+impl Elsewhere {
+    /// What stands for the Service under a Consul name, as last read.
+    #[must_use]
+    pub fn of(&self, name: &str) -> &[Instance] {
+        if self.name == name { &self.found } else { &[] }
+    }
+
+    /// Whether that may be relied on.
+    #[must_use]
+    pub fn is_fresh(&self, name: &str, now: UnixMillis) -> bool {
+        self.name == name && self.read.is_some_and(|read| now.since(read) < FRESH)
+    }
+
+    /// Until when it may.
+    #[must_use]
+    pub fn until(&self) -> UnixMillis {
+        self.read.unwrap_or_default().after(FRESH)
+    }
+
+    /// When it may be read.
+    #[must_use]
+    pub fn due(&self) -> UnixMillis {
+        self.not_before
+    }
+
+    /// A read answered. Only what concerns the Service is kept: a name may have thousands of instances.
+    pub fn read(&mut self, name: &str, service: &KubeService, instances: Vec<Instance>, now: UnixMillis) {
+        let same = |instance: &Instance| instance.meta.get(names::META_UID) == Some(&service.uid);
+        let found = instances.into_iter().filter(same).collect();
+        *self = Elsewhere { name: name.to_owned(), found, read: Some(now), not_before: now };
+    }
+
+    /// A read failed.
+    pub fn failed(&mut self, now: UnixMillis) {
+        self.not_before = now.after(RETRY);
+    }
+}

@@ -1,0 +1,102 @@
+//! Reads that must be done before more can be decided about registrations.
+
+use consul8s_core::consul::{AnswerMeta, HealthQuery, NodeView, Read};
+use consul8s_core::kube::ObjectKey;
+use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
+use consul8s_core::to_consul::Need;
+
+use super::Planned;
+use crate::controller::Controller;
+use crate::stores::record::Gone;
+
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// Carries out the reads that a plan needs, as far as they are due.
+    pub(super) async fn read_for(&self, key: &ObjectKey, plan: &Planned) {
+        for need in &plan.registrations.needs {
+            match need {
+                Need::ReadService { key, at } if *at <= self.clock.now() => self.read_absent(key).await,
+                Need::ReadOriginal { node, at } => {
+                    let due = self.world().record(key).original_node.due(*at);
+                    if due <= self.clock.now() {
+                        self.read_original(key, node).await;
+                    }
+                }
+                Need::ReadService { .. } => {}
+            }
+        }
+        if let Some(name) = &plan.ask_elsewhere {
+            let due = self.world().record(key).elsewhere.due();
+            if due <= self.clock.now() {
+                self.read_elsewhere(key, name).await;
+            }
+        }
+    }
+
+    /// A Service that was only missing from a list.
+    async fn read_absent(&self, key: &ObjectKey) {
+        match self.kube.service(key).await {
+            Ok(Some(service)) => self.world().services.wrote(service),
+            Ok(None) => {
+                let now = self.clock.now();
+                if let Some(Gone::Missing { reads }) = &mut self.world().record(key).gone {
+                    reads.push(now);
+                }
+            }
+            Err(error) => tracing::debug!(service = %key, %error, "a confirming read failed; it is tried again"),
+        }
+    }
+
+    /// The node that the Python original made, if it did.
+    async fn read_original(&self, key: &ObjectKey, node: &str) {
+        // A permit is always to be had: the semaphore is never closed.
+        let _slot = self.few.acquire().await;
+        let answer = self.whole_node(node).await;
+        let now = self.clock.now();
+        let mut world = self.world();
+        let original = &mut world.record(key).original_node;
+        match answer {
+            Ok(view) => original.read(node, view, now),
+            // Who may not see it can't take it over either.
+            Err(error) if error.kind == ErrorKind::Forbidden => original.read(node, None, now),
+            Err(error) => {
+                original.failed(now);
+                drop(world);
+                tracing::debug!(service = %key, %error, "the original's node could not be read; it is tried again");
+            }
+        }
+    }
+
+    /// A node with its checks, by consistent reads. What is hidden from us is refused: it must not look absent.
+    pub(crate) async fn whole_node(&self, name: &str) -> Result<Option<NodeView>, ApiError> {
+        let services = shown(self.consul.node(name, None, Read::Consistent).await?)?;
+        let Some(mut view) = services else { return Ok(None) };
+        let checks = shown(self.consul.node_checks(name, None, Read::Consistent).await?)?;
+        view.checks = checks.into_iter().map(|check| (check.id.clone(), check)).collect();
+        Ok(Some(view))
+    }
+
+    /// Whether another installation has registered the Service.
+    async fn read_elsewhere(&self, key: &ObjectKey, name: &str) {
+        let query = HealthQuery { name: name.to_owned(), ..HealthQuery::default() };
+        let answer = self.consul.health(&query, Read::Consistent).await;
+        let now = self.clock.now();
+        let mut world = self.world();
+        let Some(service) = world.services.get(key).cloned() else { return };
+        match answer {
+            // What is hidden from us is no reason not to register.
+            Ok(answer) => world.record(key).elsewhere.read(name, &service, answer.body, now),
+            Err(error) => {
+                world.record(key).elsewhere.failed(now);
+                world.consul_fails(&error);
+            }
+        }
+    }
+}
+
+fn shown<T>(answer: consul8s_core::consul::Answer<T>) -> Result<T, ApiError> {
+    let AnswerMeta { filtered, anonymous_under_deny, .. } = answer.meta;
+    if filtered || anonymous_under_deny {
+        return Err(ApiError::new(ErrorKind::Forbidden, "Consul hides a part of the answer from our token"));
+    }
+    Ok(answer.body)
+}

@@ -1,0 +1,64 @@
+//! The consistent reads that the guard asks for.
+
+use std::time::Duration;
+
+use consul8s_core::consul::{HealthQuery, Read};
+use consul8s_core::guard::{Need, NodeReading, ServiceReading};
+use consul8s_core::intent::to_kube::ToKube;
+use consul8s_core::kube::ObjectKey;
+use consul8s_core::ports::{ApiError, ConsulApi, KubeApi};
+use consul8s_core::time::UnixMillis;
+use futures::future::join_all;
+
+use super::SlicePlan;
+use crate::controller::Controller;
+
+/// How far apart failed confirming reads are tried again.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// Carries out the confirming reads that the guard needs, as far as they are due. Gives when those that are not, or failed, are to
+    /// be done.
+    pub(in crate::sync) async fn confirm(&self, key: &ObjectKey, plan: &SlicePlan) -> Option<UnixMillis> {
+        let (Some(judged), Some(wish)) = (&plan.judged, &plan.wish) else { return None };
+        let now = self.clock.now();
+        let (due, later): (Vec<&Need>, Vec<&Need>) = judged.needs.iter().partition(|need| need.not_before() <= now);
+        let read = join_all(due.iter().map(|need| self.read(key, wish, need))).await;
+        let failed = read.iter().any(|ok| !ok).then(|| now.after(READ_AGAIN));
+        let succeeded = read.iter().any(|ok| *ok).then_some(now);
+        later.iter().map(|need| need.not_before()).chain(failed).chain(succeeded).min()
+    }
+
+    async fn read(&self, key: &ObjectKey, wish: &ToKube, need: &Need) -> bool {
+        let result = match need {
+            Need::ServiceRead { query, .. } => self.read_service(key, wish, query).await,
+            Need::NodeRead { node, datacenter, .. } => self.read_node(key, node, datacenter.as_deref()).await,
+        };
+        if let Err(error) = &result {
+            tracing::debug!(service = %key, %error, "a confirming read failed; nothing goes, and it is tried again");
+        }
+        result.is_ok()
+    }
+
+    async fn read_service(&self, key: &ObjectKey, wish: &ToKube, query: &HealthQuery) -> Result<(), ApiError> {
+        let answer = self.consul.health(query, Read::Consistent).await?;
+        let at = self.clock.now();
+        let mut world = self.world();
+        if let Some(service) = world.services.get(key).cloned() {
+            let resolved = world.names.resolved();
+            let reading = ServiceReading::of(&service, wish, &self.settings, &resolved, query, at, &answer);
+            world.record(key).services_read.push(reading);
+        }
+        Ok(())
+    }
+
+    async fn read_node(&self, key: &ObjectKey, node: &str, datacenter: Option<&str>) -> Result<(), ApiError> {
+        let (view, checks) = tokio::try_join!(
+            self.consul.node(node, datacenter, Read::Consistent),
+            self.consul.node_checks(node, datacenter, Read::Consistent),
+        )?;
+        let reading = NodeReading::of(node, self.clock.now(), &view, &checks);
+        self.world().record(key).nodes_read.push(reading);
+        Ok(())
+    }
+}

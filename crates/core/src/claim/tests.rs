@@ -1,0 +1,3 @@
+mod elections;
+mod notes;
+mod steps;

@@ -1,0 +1,67 @@
+//! How long a service has been missing from the catalog, and how well that is known.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::evidence::AbsenceProof;
+use crate::time::UnixMillis;
+
+/// Consistent reads that must agree, over the whole delay.
+const READS: u32 = 3;
+
+/// What is remembered of one import between two looks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Services that were missing, by the name of their Service.
+    missing: BTreeMap<String, Missing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Missing {
+    first: UnixMillis,
+    last: UnixMillis,
+    reads: u32,
+}
+
+/// What is known of a service that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// The catalog is to be read not before then.
+    ReadAt(UnixMillis),
+    /// It was missing for long enough.
+    Gone(AbsenceProof),
+}
+
+impl Memory {
+    /// What is known of `service` now that a list does not show it.
+    pub(super) fn of(&self, service: &str, delay: Duration, now: UnixMillis) -> Known {
+        let Some(Missing { first, last, reads }) = self.missing.get(service).copied() else {
+            return Known::ReadAt(now);
+        };
+        let over = last.since(first) >= delay && reads >= READS;
+        match AbsenceProof::counted(reads, first, last) {
+            Some(proof) if over => Known::Gone(proof),
+            // The first, one in the middle, and the rest at the end.
+            _ if reads <= 1 => Known::ReadAt(first.after(delay / 2)),
+            _ => Known::ReadAt(first.after(delay).max(last)),
+        }
+    }
+
+    /// A consistent read of the whole list did not show these. All others are there.
+    pub(super) fn read(&mut self, missing: impl IntoIterator<Item = String>, now: UnixMillis) {
+        let before = std::mem::take(&mut self.missing);
+        for service in missing {
+            let known = before.get(&service).map_or(Missing { first: now, last: now, reads: 1 }, |known| Missing {
+                first: known.first,
+                last: now,
+                reads: known.reads.saturating_add(1),
+            });
+            self.missing.insert(service, known);
+        }
+    }
+
+    /// These were shown: what was counted is void.
+    pub(super) fn shown(&mut self, is_shown: impl Fn(&str) -> bool) {
+        self.missing.retain(|service, _| !is_shown(service));
+    }
+}
