@@ -37,6 +37,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what a sync would change. Writes nothing.
     Plan(PlanArgs),
+    /// Print the definition of ConsulImport, for `kubectl apply -f -`.
+    Crd,
     /// Print the version.
     Version,
 }
@@ -182,6 +184,12 @@ pub struct Flags {
     /// Look up hostnames that instances give as their address; `=false` leaves such instances out
     #[arg(long, global = true, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean, env = "CONSUL8S_RESOLVE_HOSTNAMES")]
     pub resolve_hostnames: bool,
+    /// Domain of Consul's DNS, which Services of type ExternalName point into
+    #[arg(long, global = true, value_name = "DOMAIN", default_value = "consul", env = "CONSUL8S_CONSUL_DOMAIN")]
+    pub consul_domain: String,
+    /// How long a service is missing from the catalog until the Service that a ConsulImport made for it is deleted
+    #[arg(long, global = true, value_name = "DURATION", default_value = "1h", value_parser = duration, env = "CONSUL8S_IMPORT_REMOVAL_DELAY")]
+    pub import_removal_delay: std::time::Duration,
     /// Endpoints in one EndpointSlice at most
     #[arg(long, global = true, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000), env = "CONSUL8S_MAX_ENDPOINTS_PER_SLICE")]
     pub max_endpoints_per_slice: u16,

@@ -77,8 +77,15 @@ async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
         }
         Command::Demo(args) => demo::run(args.end_after_story, stop).await,
         Command::Plan(args) => plan::run(options()?, args, stop).await,
+        Command::Crd => crd(),
         Command::Version => Ok(version()),
     }
+}
+
+#[expect(clippy::print_stdout, reason = "the definition is what was asked for")]
+fn crd() -> anyhow::Result<Exit> {
+    print!("{}", serde_saphyr::to_string(&consul8s_kube::import_definition())?);
+    Ok(Exit::Done)
 }
 
 #[expect(clippy::print_stdout, reason = "the version is what was asked for")]

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::import::{self, Progress};
 use crate::feeds::{self, Demand};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
@@ -45,6 +46,8 @@ pub struct Controller<K, C> {
     pub clock: Clock,
     /// Services to look at.
     pub queue: Queue<ObjectKey>,
+    /// How far Services are made from the catalog.
+    pub imports: Progress,
     /// For reads that can wait: they must not take all connections from those that can't.
     pub few: Semaphore,
     world: Mutex<World>,
@@ -74,6 +77,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             metrics,
             clock,
             queue: Queue::default(),
+            imports: Progress::default(),
             few: Semaphore::new(FEW),
             demands,
             demanded: Mutex::new(Some(demanded)),
@@ -100,6 +104,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if let Some(demanded) = lock(&self.demanded).take() {
             tasks.spawn(feeds::run_demanded(self.clone(), demanded));
         }
+        tasks.spawn(import::run(self.clone(), writers.clone()));
         if let Some(looking) = self.lookups.start(&self) {
             tasks.spawn(looking);
         }
@@ -189,6 +194,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let others = world.note(&changed, &self.settings, self.clock.now());
         changed.concerns.extend(others);
         self.follow(world, was_synced, &changed);
+        self.imports.services_changed();
     }
 
     /// A watch of slices told something.

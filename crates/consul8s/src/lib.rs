@@ -11,6 +11,7 @@ pub mod counted;
 pub mod demo;
 pub mod feeds;
 pub mod flag_values;
+pub mod import;
 pub mod leader;
 pub mod logging;
 pub mod metrics;

@@ -130,6 +130,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if busy > 0 {
             return busy;
         }
+        if !plans_only && !self.imports.is_settled() {
+            return 1;
+        }
         let world = self.world();
         let keys = world.all_keys();
         let told = keys.iter().filter_map(|key| world.told(key));

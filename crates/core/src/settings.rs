@@ -48,6 +48,10 @@ pub struct Settings {
     pub take_over: bool,
     /// `--adopt-endpoints`: what the Python original left is taken over.
     pub adopt_endpoints: bool,
+    /// `--consul-domain`: where an ExternalName points.
+    pub consul_domain: String,
+    /// `--import-removal-delay`: how long a service is missing until the Service made for it goes.
+    pub import_removal_delay: Duration,
     /// `--panic-threshold`, in percent; 0 = off.
     pub panic_threshold: u8,
     /// `--deny-cidr`: never published.
@@ -79,6 +83,8 @@ impl Settings {
             consul_k8s: false,
             take_over: false,
             adopt_endpoints: true,
+            consul_domain: "consul".to_owned(),
+            import_removal_delay: Duration::from_secs(3600),
             panic_threshold: 0,
             deny_cidrs: Vec::new(),
             allow_cidrs: Vec::new(),

@@ -208,7 +208,8 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                     Err(error) if matches!(error.kind, ErrorKind::Invalid | ErrorKind::Forbidden) => {
                         tracing::warn!(import = %import, %error, "a Service is refused");
                         self.refused.insert(new.key.clone(), (error.to_string(), Instant::now()));
-                        Ok(())
+                        // Planned anew, with this known.
+                        Err(ApiError::new(ErrorKind::Conflict, error.what))
                     }
                     Err(error) => Err(error),
                 }

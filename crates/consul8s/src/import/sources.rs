@@ -93,6 +93,11 @@ impl Sources {
         !same
     }
 
+    /// Whether every list was answered, or is known not to be.
+    pub(super) fn answered(&self) -> bool {
+        self.watches.keys().all(|query| self.catalogs.contains_key(query) || self.troubles.contains_key(query))
+    }
+
     /// What was read of services lately.
     pub(super) fn candidates(&self) -> BTreeMap<HealthQuery, (Candidate, String)> {
         self.candidates.iter().map(|(query, (one, dc, _))| (query.clone(), (one.clone(), dc.clone()))).collect()

@@ -1,0 +1,174 @@
+//! Stands between the program and Consul, and spoils answers.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Outcome;
+use super::http::Http;
+use super::wait::{SOON, eventually, so};
+
+const INDEX: &str = "x-consul-index";
+
+type Body = BoxBody<Bytes, std::io::Error>;
+
+/// What is said instead of Consul's own answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Spoiled {
+    pub(crate) status: u16,
+    pub(crate) headers: &'static [(&'static str, &'static str)],
+    pub(crate) index: Index,
+    pub(crate) body: &'static str,
+    /// The connection breaks where the body should go on.
+    pub(crate) cut: bool,
+}
+
+/// The `X-Consul-Index` of a spoiled answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Index {
+    /// The highest that Consul itself has answered, so that nothing but the content is wrong.
+    AsSeen,
+    /// This one.
+    Of(u64),
+    /// None.
+    Missing,
+}
+
+/// A proxy in front of Consul.
+pub(crate) struct Meddler {
+    address: SocketAddr,
+    spoil: watch::Sender<Option<Spoiled>>,
+    spoiled: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Meddler {
+    /// Passes everything through at first.
+    pub(crate) async fn before(consul: &str) -> Outcome<Meddler> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|why| why.to_string())?;
+        let address = listener.local_addr().map_err(|why| why.to_string())?;
+        let (spoil, orders) = watch::channel(None);
+        let spoiled = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::new(AtomicU64::new(1));
+        let proxy = Proxy { consul: Http::plain(consul), orders, spoiled: Arc::clone(&spoiled), seen };
+        Ok(Meddler { address, spoil, spoiled, task: tokio::spawn(accept(listener, proxy)) })
+    }
+
+    /// `HOST:PORT` to ask instead of Consul.
+    pub(crate) fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Breaks what is under way and spoils all answers until so many were; then passes everything through again.
+    pub(crate) async fn spoil(&self, how: &Spoiled, times: usize) -> Outcome {
+        let before = self.spoiled.load(Ordering::SeqCst);
+        self.spoil.send_replace(Some(how.clone()));
+        let enough = eventually(&format!("{times} answers are {how:?}"), 2 * SOON, async || {
+            let spoiled = self.spoiled.load(Ordering::SeqCst) - before;
+            so(spoiled >= times, || spoiled.to_string())
+        })
+        .await;
+        self.spoil.send_replace(None);
+        enough
+    }
+}
+
+impl Drop for Meddler {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Clone)]
+struct Proxy {
+    consul: Http,
+    orders: watch::Receiver<Option<Spoiled>>,
+    spoiled: Arc<AtomicUsize>,
+    seen: Arc<AtomicU64>,
+}
+
+async fn accept(listener: TcpListener, proxy: Proxy) {
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let proxy = proxy.clone();
+        connections.spawn(async move {
+            let service = service_fn(|request| proxy.clone().answer(request));
+            // How a connection ends is what this proxy is for.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+impl Proxy {
+    async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
+        let order = self.orders.borrow_and_update().clone();
+        if let Some(spoiled) = order {
+            self.spoiled.fetch_add(1, Ordering::SeqCst);
+            return Ok(spoiled.response(self.seen.load(Ordering::SeqCst)));
+        }
+        tokio::select! {
+            answer = self.forward(request) => answer,
+            // What is under way breaks when the order changes, as it would with a server that goes wrong.
+            _ = self.orders.changed() => Err(std::io::Error::other("meddled with")),
+        }
+    }
+
+    fn forward(
+        &self,
+        request: Request<Incoming>,
+    ) -> Pin<Box<dyn Future<Output = Result<Response<Body>, std::io::Error>> + Send>> {
+        let (consul, seen) = (self.consul.clone(), Arc::clone(&self.seen));
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+            let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+            let body = if body.is_empty() { None } else { serde_json::from_slice(&body).ok() };
+            let answer = consul.open(head.method, &path, "application/json", body.as_ref()).await;
+            let (head, body) = answer.map_err(std::io::Error::other)?.into_parts();
+            let index = head.headers.get(INDEX).and_then(|value| value.to_str().ok()?.parse().ok());
+            seen.fetch_max(index.unwrap_or(0), Ordering::SeqCst);
+            Ok(Response::from_parts(head, body.map_err(std::io::Error::other).boxed()))
+        })
+    }
+}
+
+impl Spoiled {
+    fn response(&self, seen: u64) -> Response<Body> {
+        let whole = Bytes::from_static(self.body.as_bytes());
+        let body = if self.cut {
+            let frames = [Ok(Frame::data(whole.clone())), Err(std::io::Error::other("cut short"))];
+            BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)))
+        } else {
+            Full::new(whole.clone()).map_err(|never: Infallible| match never {}).boxed()
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::from_u16(self.status).expect("a status");
+        for (name, value) in self.headers {
+            response.headers_mut().insert(*name, header::HeaderValue::from_static(value));
+        }
+        match self.index {
+            Index::AsSeen => drop(response.headers_mut().insert(INDEX, seen.into())),
+            Index::Of(index) => drop(response.headers_mut().insert(INDEX, index.into())),
+            Index::Missing => {}
+        }
+        if self.cut {
+            response.headers_mut().insert(header::CONTENT_LENGTH, (2 * whole.len()).into());
+        }
+        response
+    }
+}

@@ -1,0 +1,31 @@
+//! What the scenarios are written with. Nothing here knows how the program works inside.
+
+mod consul;
+mod door;
+mod http;
+mod kube;
+mod meddler;
+mod metrics;
+mod ports;
+mod program;
+mod record;
+mod servers;
+mod stage;
+pub(crate) mod view;
+mod wait;
+mod world;
+
+pub(crate) use consul::{Instance, list};
+pub(crate) use door::Door;
+pub(crate) use kube::{ENDPOINTS, EVENTS, IMPORTS, LEASES, SERVICES, SLICES, items, remove, text};
+pub(crate) use meddler::{Index, Meddler, Spoiled};
+pub(crate) use ports::free_address;
+pub(crate) use program::Running;
+pub(crate) use record::Recorder;
+pub(crate) use servers::Kind;
+pub(crate) use stage::{Scenario, Stage, scenario};
+pub(crate) use wait::{SOON, eventually, so};
+pub(crate) use world::World;
+
+/// How a scenario or a step of it ends; an error is told to the person who runs it.
+pub(crate) type Outcome<T = ()> = Result<T, String>;

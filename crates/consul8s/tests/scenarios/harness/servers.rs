@@ -1,0 +1,200 @@
+//! A pair of servers, Consul and Kubernetes: simulated ones of this process, or real ones.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use consul8s_sim::{ConsulWorld, KubeWorld, Server, serve_consul, serve_kube};
+use consul8s_testbed::{ConsulOptions, Kubernetes, KubernetesOptions, TestbedError};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+
+use super::Outcome;
+use super::http::Http;
+use super::ports::free_address;
+
+/// Which servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sim,
+    Real,
+}
+
+/// A pair of servers.
+pub(crate) enum Servers {
+    Sim(Box<SimPair>),
+    Real(Box<RealPair>),
+}
+
+pub(crate) struct SimPair {
+    consul: Face<ConsulWorld>,
+    kube: Face<KubeWorld>,
+}
+
+pub(crate) struct RealPair {
+    // Only stopping and starting needs them alone; what clients need stands beside.
+    consul: Mutex<consul8s_testbed::Consul>,
+    kube: Mutex<Kubernetes>,
+    consul_address: String,
+    kube_url: String,
+    kube_ca: PathBuf,
+    kube_token: String,
+}
+
+/// A simulated world with the listener in front of it, which comes and goes at the same address.
+struct Face<W> {
+    world: W,
+    address: SocketAddr,
+    serve: fn(W, TcpListener) -> std::io::Result<Server>,
+    server: Mutex<Option<Server>>,
+}
+
+impl Servers {
+    /// Starts a pair.
+    pub(crate) async fn start(kind: Kind) -> Outcome<Servers> {
+        match kind {
+            Kind::Sim => Ok(Servers::Sim(Box::new(SimPair {
+                consul: Face::open(ConsulWorld::new(), serve_consul).await?,
+                kube: Face::open(KubeWorld::new(1), serve_kube).await?,
+            }))),
+            Kind::Real => Ok(Servers::Real(Box::new(RealPair::start().await?))),
+        }
+    }
+
+    /// `HOST:PORT` of Consul.
+    pub(crate) fn consul_address(&self) -> String {
+        match self {
+            Servers::Sim(pair) => pair.consul.address.to_string(),
+            Servers::Real(pair) => pair.consul_address.clone(),
+        }
+    }
+
+    /// URL of the Kubernetes API.
+    pub(crate) fn kube_url(&self) -> String {
+        match self {
+            Servers::Sim(pair) => format!("http://{}", pair.kube.address),
+            Servers::Real(pair) => pair.kube_url.clone(),
+        }
+    }
+
+    /// A client for the Kubernetes API.
+    pub(crate) fn kube_client(&self) -> Outcome<Http> {
+        match self {
+            Servers::Sim(pair) => Ok(Http::plain(&pair.kube.address.to_string())),
+            Servers::Real(pair) => Http::secure(&pair.kube_url, &pair.kube_ca, &pair.kube_token),
+        }
+    }
+
+    /// Writes a kubeconfig for this API at `url`, with `namespace` as that of its context.
+    pub(crate) fn write_kubeconfig(&self, path: &Path, url: &str, namespace: &str) -> Outcome {
+        let (cluster, user) = match self {
+            Servers::Sim(_) => (json!({ "server": url }), json!({})),
+            Servers::Real(pair) => {
+                (json!({ "server": url, "certificate-authority": pair.kube_ca }), json!({ "token": pair.kube_token }))
+            }
+        };
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "scenario",
+            "contexts": [{ "name": "scenario", "context": { "cluster": "scenario", "user": "scenario", "namespace": namespace } }],
+            "clusters": [{ "name": "scenario", "cluster": cluster }],
+            "users": [{ "name": "scenario", "user": user }],
+        });
+        std::fs::write(path, config.to_string()).map_err(|why| format!("writing {}: {why}", path.display()))
+    }
+
+    /// Ends Consul as a power cut would: connections are refused.
+    pub(crate) async fn stop_consul(&self) {
+        match self {
+            Servers::Sim(pair) => pair.consul.close().await,
+            Servers::Real(pair) => pair.consul.lock().await.stop().await,
+        }
+    }
+
+    /// Starts Consul where it was and with what it knew.
+    pub(crate) async fn start_consul(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => pair.consul.reopen().await,
+            Servers::Real(pair) => pair.consul.lock().await.start_again().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// Ends Consul and deletes what it knew.
+    pub(crate) async fn wipe_consul(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => {
+                pair.consul.close().await;
+                pair.consul.world.write(|catalog| catalog.wipe());
+                Ok(())
+            }
+            Servers::Real(pair) => pair.consul.lock().await.wipe().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// Ends the API server: watches break, connections are refused.
+    pub(crate) async fn stop_kube(&self) {
+        match self {
+            Servers::Sim(pair) => pair.kube.close().await,
+            Servers::Real(pair) => pair.kube.lock().await.stop_api().await,
+        }
+    }
+
+    /// Starts the API server where it was and with what it knew.
+    pub(crate) async fn start_kube(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => pair.kube.reopen().await,
+            Servers::Real(pair) => pair.kube.lock().await.start_api().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// An agent on a node of its own, which has joined Consul; only real ones have any.
+    pub(crate) async fn client_agent(&self, node: &str) -> Outcome<consul8s_testbed::Consul> {
+        match self {
+            Servers::Sim(_) => Err("the simulated Consul has no agents".to_owned()),
+            Servers::Real(pair) => pair.consul.lock().await.client_agent(node).await.map_err(|why| told(&why)),
+        }
+    }
+}
+
+impl RealPair {
+    async fn start() -> Outcome<RealPair> {
+        // With the controllers that touch what consul8s makes: they must get along.
+        let options = KubernetesOptions { controller_manager: true, ..KubernetesOptions::default() };
+        let (consul, kube) =
+            tokio::join!(consul8s_testbed::Consul::start(ConsulOptions::default()), Kubernetes::start(options));
+        let (consul, kube) = (consul.map_err(|why| told(&why))?, kube.map_err(|why| told(&why))?);
+        Ok(RealPair {
+            consul_address: consul.http_addr().to_owned(),
+            kube_url: kube.url().to_owned(),
+            kube_ca: kube.ca_file().to_owned(),
+            kube_token: kube.token().to_owned(),
+            consul: Mutex::new(consul),
+            kube: Mutex::new(kube),
+        })
+    }
+}
+
+impl<W: Clone> Face<W> {
+    async fn open(world: W, serve: fn(W, TcpListener) -> std::io::Result<Server>) -> Outcome<Face<W>> {
+        let face = Face { world, address: free_address(), serve, server: Mutex::new(None) };
+        face.reopen().await?;
+        Ok(face)
+    }
+
+    async fn reopen(&self) -> Outcome {
+        let told = |why: std::io::Error| format!("listening on {}: {why}", self.address);
+        let listener = TcpListener::bind(self.address).await.map_err(told)?;
+        *self.server.lock().await = Some((self.serve)(self.world.clone(), listener).map_err(told)?);
+        Ok(())
+    }
+
+    async fn close(&self) {
+        if let Some(server) = self.server.lock().await.take() {
+            server.shutdown().await;
+        }
+    }
+}
+
+/// The testbed's errors say what to do, such as to build the servers first.
+fn told(error: &TestbedError) -> String {
+    error.to_string()
+}

@@ -1,0 +1,139 @@
+//! Where scenarios play: gives each its world, and runs it with a limit.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use libtest_mimic::Failed;
+use tokio::runtime::Handle;
+use tokio::sync::{OnceCell, Semaphore};
+
+use super::Outcome;
+use super::servers::{Kind, Servers};
+use super::world::World;
+
+/// No scenario takes a third of this alone; on a busy machine with others beside it, it may.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// One scenario; the tables at the top of the files say which promise it holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) play: for<'a> fn(&'a World) -> Play<'a>,
+    /// It stops or restarts servers, so that nobody else may use them.
+    pub(crate) alone: bool,
+    /// The one world it plays on, if the other can't do it; the reason stands beside the call.
+    pub(crate) only: Option<Kind>,
+}
+
+pub(crate) type Play<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
+
+impl Scenario {
+    /// With servers of its own.
+    pub(crate) const fn alone(self) -> Scenario {
+        Scenario { alone: true, ..self }
+    }
+
+    /// Only on one world; `_because` tells the reader why.
+    pub(crate) const fn only(self, kind: Kind, _because: &str) -> Scenario {
+        Scenario { only: Some(kind), ..self }
+    }
+
+    /// Whether it plays on this world.
+    pub(crate) fn plays_on(&self, kind: Kind) -> bool {
+        self.only.is_none_or(|only| only == kind)
+    }
+}
+
+/// A scenario by its function.
+macro_rules! scenario {
+    ($play:ident) => {
+        $crate::harness::Scenario {
+            name: stringify!($play),
+            play: |world| Box::pin($play(world)),
+            alone: false,
+            only: None,
+        }
+    };
+}
+pub(crate) use scenario;
+
+/// The runtime and the servers that scenarios share.
+pub(crate) struct Stage {
+    runtime: Handle,
+    real: OnceCell<Outcome<Arc<Servers>>>,
+    /// Real servers for one scenario alone are many processes, so such scenarios take turns.
+    alone: Semaphore,
+    played: AtomicUsize,
+}
+
+impl Stage {
+    pub(crate) fn new(runtime: Handle) -> Stage {
+        remember_panics();
+        Stage { runtime, real: OnceCell::new(), alone: Semaphore::new(1), played: AtomicUsize::new(0) }
+    }
+
+    /// Plays one scenario on this thread. A failure says why and shows the end of the program's logs.
+    pub(crate) fn play(&self, scenario: Scenario, kind: Kind) -> Result<(), Failed> {
+        self.runtime.block_on(self.turn(scenario, kind)).map_err(Failed::from)
+    }
+
+    async fn turn(&self, scenario: Scenario, kind: Kind) -> Outcome {
+        let own = scenario.alone && kind == Kind::Real;
+        let turn = if own { self.alone.acquire().await.ok() } else { None };
+        let number = self.played.fetch_add(1, Ordering::SeqCst);
+        let world = World::new(self.servers(scenario, kind).await?, scenario, number).await?;
+        let played = unpanicked(tokio::time::timeout(LIMIT, (scenario.play)(&world))).await;
+        drop(turn);
+        let why = match played {
+            Ok(Ok(Ok(()))) => return Ok(()),
+            Ok(Ok(Err(why))) => why,
+            Ok(Err(_)) => format!("still playing after {LIMIT:?}"),
+            Err(panic) => panic,
+        };
+        Err(format!("{why}\n{}", world.logs()))
+    }
+
+    async fn servers(&self, scenario: Scenario, kind: Kind) -> Outcome<Arc<Servers>> {
+        // Simulated servers cost nothing, so each scenario has its own; real ones are shared where nobody is hurt.
+        if kind == Kind::Sim || scenario.alone {
+            return Servers::start(kind).await.map(Arc::new);
+        }
+        self.real.get_or_init(async || Servers::start(kind).await.map(Arc::new)).await.clone()
+    }
+}
+
+thread_local! {
+    /// Message and place of the last panic on this thread.
+    static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Panics are told with the scenario that they end, not in the middle of the others' output.
+fn remember_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        PANIC.with_borrow_mut(|panic| *panic = info.to_string());
+        if std::thread::current().name().is_some_and(|name| name.starts_with("tokio")) {
+            before(info);
+        }
+    }));
+}
+
+/// The future's outcome, or its panic's message. Scenarios are polled on the thread that plays them, never elsewhere.
+async fn unpanicked<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = Box::pin(future);
+    std::future::poll_fn(move |context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        let told = |_: Box<dyn Any + Send>| PANIC.with_borrow(String::clone);
+        match polled {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => std::task::Poll::Ready(Err(told(panic))),
+        }
+    })
+    .await
+}

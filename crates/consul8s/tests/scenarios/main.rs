@@ -1,0 +1,84 @@
+//! The promises of consul8s, each as a small scenario, played on two worlds: `sim`, the simulated servers of
+//! `crates/sim` behind real sockets, and `real`, the servers that `cargo xtask testbed build` builds. The program is
+//! the real binary, told everything by flags, and watched through the two APIs, its metrics, logs and exit codes.
+//!
+//! `cargo test -p consul8s --test scenarios` plays all, `… -- real::health` those whose names contain that, `… -- --list`
+//! names them. What passes on `sim` and not on `real` is a bug in `sim`, or in the scenario.
+//!
+//! | file | rows of the contract |
+//! | --- | --- |
+//! | `to_kube/documented.rs` | §1 labels and directions, §2 slices; the original's manifest for this direction |
+//! | `to_kube/health.rs` | §2 health → conditions, S1 |
+//! | `to_kube/membership.rs` | D1, S3 and the guard: added, moved, gone by intent, gone without a word |
+//! | `to_kube/addresses.rs` | §2 addresses and ports, names byte for byte, S8 |
+//! | `to_kube/slices.rs` | §2 slices: packing, one change is one write; refused Services |
+//! | `to_kube/ownership.rs` | S4, drift: edited, deleted, foreign slices |
+//! | `to_kube/adoption.rs` | §2 taking over from the Python original |
+//! | `to_kube/annotations.rs` | §2 annotations: ports, tags, filter, health, tagged_address, panic_threshold, suspend |
+//! | `to_kube/staleness.rs`, `datacenters.rs` | §2 max_staleness; datacenter and failover |
+//! | `to_kube/frozen.rs`, `refused.rs` | settings that can't be understood, or that Consul refuses: S8 |
+//! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
+//! | `to_consul/documented.rs` | §4 registration; the original's manifest for this direction |
+//! | `to_consul/settings.rs` | §4 annotations: addresses, ID, name, port, tags, remove_registration |
+//! | `to_consul/readiness.rs` | §4 the readiness check |
+//! | `to_consul/ownership.rs` | S5, S8: edited, deleted, foreign registrations |
+//! | `to_consul/removal.rs` | §4 removal |
+//! | `import/create.rs` | §3 ConsulImport: which Services are made, and how |
+//! | `import/removal.rs` | §3 ConsulImport: which Services go, and which stay |
+//! | `robustness/restart.rs` | D2, S9: a restart writes nothing |
+//! | `robustness/outages.rs` | S2, §5 at start: either side down and up |
+//! | `robustness/ha.rs` | §7, L5, S6: two replicas, one Lease |
+//! | `robustness/garbage.rs` | S2, S8, S10: answers that make no sense, a Consul that forgot everything |
+//! | `robustness/commands.rs` | §5 exit codes, `-1`, `plan`, listeners; §6 the original's metrics |
+
+mod harness;
+mod import;
+mod robustness;
+mod to_consul;
+mod to_kube;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use harness::{Kind, Scenario, Stage};
+use libtest_mimic::{Arguments, Trial};
+
+/// Scenarios mostly wait, so more than the machine has cores.
+const AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(AT_ONCE);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let stage = Arc::new(Stage::new(runtime.handle().clone()));
+    let trials = [Kind::Sim, Kind::Real].into_iter().flat_map(|kind| trials(&stage, kind)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    // The servers end with the stage, while the runtime that some of them live in is still there.
+    drop(stage);
+    conclusion.exit_code()
+}
+
+fn trials(stage: &Arc<Stage>, kind: Kind) -> Vec<Trial> {
+    let all = to_kube::scenarios().into_iter().chain(import::scenarios()).chain(to_consul::scenarios()).chain(robustness::scenarios());
+    let trial = |scenario: Scenario| {
+        let stage = Arc::clone(stage);
+        let world = match kind {
+            Kind::Sim => "sim",
+            Kind::Real => "real",
+        };
+        Trial::test(format!("{world}::{}", scenario.name), move || stage.play(scenario, kind))
+    };
+    spread(all.filter(|scenario| scenario.plays_on(kind)).collect()).into_iter().map(trial).collect()
+}
+
+/// Those that play alone take turns and take long: they begin early, apart from each other, so that the others fill the
+/// time between.
+fn spread(scenarios: Vec<Scenario>) -> Vec<Scenario> {
+    let (alone, mut spread): (Vec<Scenario>, Vec<Scenario>) =
+        scenarios.into_iter().partition(|scenario| scenario.alone);
+    let apart = spread.len() / (alone.len() + 1);
+    for (number, scenario) in alone.into_iter().enumerate() {
+        spread.insert(number * (apart + 1), scenario);
+    }
+    spread
+}

@@ -1,0 +1,46 @@
+//! Queries that Consul refuses (contract S8): the problem of the Service that asks, told in Consul's words; nobody else notices.
+//!
+//! | scenario | promise |
+//! | --- | --- |
+//! | `bad_filter` | only on real servers, as the simulated Consul evaluates no expressions |
+//! | `unknown_datacenter` | likewise for a datacenter |
+
+use crate::harness::{Kind, Outcome, SOON, Scenario, World, eventually, scenario, so};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(bad_filter).only(Kind::Real, "the simulated Consul evaluates no filters"),
+    scenario!(unknown_datacenter),
+];
+
+async fn bad_filter(world: &World) -> Outcome {
+    refused(world, "consul8s/service.filter", "Service.Meta.color ===", "boolean expression").await
+}
+
+async fn unknown_datacenter(world: &World) -> Outcome {
+    refused(world, "consul8s/service.datacenter", "nowhere", "No path to datacenter").await
+}
+
+async fn refused(world: &World, annotation: &str, value: &str, words: &str) -> Outcome {
+    let [theirs] = world.registered_instances("good").await?;
+    let [ours] = world.registered_instances("bad").await?;
+    world.create_to_kube("good", |_| ()).await?;
+    world.create_to_kube("bad", |service| service["metadata"]["annotations"][annotation] = value.into()).await?;
+    let program = world.start()?;
+    let at = format!("{}:8080", theirs.address);
+    world.publishes("good", &[&format!("{at} ready")]).await?;
+    program.counts("consul8s_problems", &[("reason", "InvalidAnnotation")], |count| count == 1.0).await?;
+    eventually("it is told in Consul's words", SOON, async || {
+        let log = program.log();
+        let told = log.lines().any(|line| line.contains("InvalidAnnotation") && line.contains(words));
+        so(told, || log)
+    })
+    .await?;
+    // Consul is well, and says so.
+    program.counts("consul8s_staleness_seconds", &[("source", "consul")], |seconds| seconds == 0.0).await?;
+    so(!program.log().contains("does not answer as it should"), || program.log())?;
+    world.consul.register(&theirs.clone().checked("critical")).await?;
+    world.publishes("good", &[&format!("{at} not-ready")]).await?;
+    world.kube.annotate("bad", annotation, None).await?;
+    world.publishes("bad", &[&format!("{}:8080 ready", ours.address)]).await?;
+    program.counts("consul8s_problems", &[("reason", "InvalidAnnotation")], |count| count == 0.0).await
+}
