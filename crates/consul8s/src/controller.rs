@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::import::{self, Progress};
 use crate::feeds::{self, Demand};
+use crate::import::{self, Progress};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 use crate::resolve::{Found, Lookups, Resolver};

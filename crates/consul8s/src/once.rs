@@ -138,7 +138,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let told = keys.iter().filter_map(|key| world.told(key));
         told.filter(|told| {
             let pending = told.state == State::Pending || told.retrying;
-            pending && (!plans_only || told.pending.is_empty())
+            told.resolving || (pending && (!plans_only || told.pending.is_empty()))
         })
         .count()
     }

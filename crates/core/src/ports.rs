@@ -235,11 +235,7 @@ pub trait KubeWriter: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// Sets the status of an import, as it was read; gone already is success.
-    fn set_import_status(
-        &self,
-        import: &Import,
-        status: &Status,
-    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+    fn set_import_status(&self, import: &Import, status: &Status) -> impl Future<Output = Result<(), ApiError>> + Send;
 }
 
 /// The one Lease of this installation. Each call ends within [`CALL_WITHIN`](crate::claim::CALL_WITHIN), is sent once, and shares no

@@ -101,7 +101,6 @@ pub struct TemplateSpec {
     pub type_: ServiceType,
     /// `None` makes headless Services.
     #[serde(rename = "clusterIP", skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Headless>")]
     pub cluster_ip: Option<Headless>,
     /// Ports; one port `default` with the number that most instances have at creation when left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -125,7 +124,7 @@ pub struct TemplatePort {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Number.
-    #[schemars(range(min = 1, max = 65535))]
+    #[schemars(range(min = 1, max = 65535), extend("format" = "int32"))]
     pub port: u16,
     /// Protocol.
     #[serde(default)]
@@ -140,7 +139,12 @@ macro_rules! words {
         $(
             $(#[$meta])*
             #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-            #[allow(missing_docs, reason = "the words are Kubernetes' own")]
+            #[allow(
+                missing_docs,
+                clippy::upper_case_acronyms,
+                clippy::enum_variant_names,
+                reason = "the words are Kubernetes' own"
+            )]
             pub enum $name { #[default] $first $(, $other)* }
         )+
     };
@@ -168,10 +172,13 @@ pub struct ConsulImportStatus {
     /// `Ready` and `Conflict`.
     pub conditions: Vec<Condition>,
     /// How many services of the catalog are selected.
+    #[schemars(extend("format" = "int32"))]
     pub matched: u32,
     /// How many Services of this import there are.
+    #[schemars(extend("format" = "int32"))]
     pub created: u32,
     /// How many services could not get a Service for want of a name.
+    #[schemars(extend("format" = "int32"))]
     pub conflicts: u32,
     /// Generation of the spec that this is about.
     pub observed_generation: i64,
@@ -179,7 +186,7 @@ pub struct ConsulImportStatus {
 
 /// A condition, as Kubernetes writes all of them.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(rename_all = "camelCase")]
 pub struct Condition {
     /// `Ready` or `Conflict`.
     #[serde(rename = "type")]
@@ -194,6 +201,7 @@ pub struct Condition {
     #[schemars(extend("format" = "date-time"))]
     pub last_transition_time: String,
     /// Generation of the spec that this is about.
+    #[serde(default)]
     pub observed_generation: i64,
 }
 

@@ -42,7 +42,7 @@ impl FromWire for Import {
             deleting: meta.deletion_timestamp.is_some(),
             finalizers: meta.finalizers.unwrap_or_default(),
             spec: spec(object.spec),
-            status: status(object.status.unwrap_or_default()),
+            status: status(&object.status.unwrap_or_default()),
         }
     }
 }
@@ -94,7 +94,7 @@ fn family(family: crd::IpFamily) -> Family {
     }
 }
 
-fn status(status: crd::ConsulImportStatus) -> Status {
+fn status(status: &crd::ConsulImportStatus) -> Status {
     let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let condition = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind).map(condition);
     Status {

@@ -293,6 +293,8 @@ fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Join<'_>, dat
         config["bootstrap_expect"] = json!(1);
         // Shortest election timeouts: the default is for small machines far apart.
         config["performance"] = json!({ "raft_multiplier": 1 });
+        // All tests come from one address; a limit of 200 connections is for a test that asks for it.
+        config["limits"] = json!({ "http_max_conns_per_client": 5000 });
         config["ports"]["server"] = json!(rpc.number());
     }
     if let Some(serf_wan) = &ports.serf_wan {

@@ -55,7 +55,7 @@ pub(crate) fn slice(service: &str, endpoints: &[Value]) -> Value {
     })
 }
 
-/// The name of [`slice`].
+/// The name of the EndpointSlice that [`slice()`] describes.
 pub(crate) fn slice_name(service: &str) -> String {
     format!("{service}-pods")
 }

@@ -32,6 +32,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             return Ended::Quiet;
         }
         if !self.shows() {
+            tracing::debug!(namespace = namespace.0, written = ?self.written.keys(), "what was written for imports does not show yet");
             return Ended::LookAgain(Instant::now() + AGAIN);
         }
         self.sources.prune();
@@ -47,6 +48,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             }
             plan = self.plan(namespace, definition);
         }
+        tracing::debug!(namespace = namespace.0, actions = plan.actions.len(), needs = ?plan.needs, "looked at imports");
         let again = (!plan.needs.is_empty()).then(|| Instant::now() + AGAIN);
         let later = plan.look_again.map(|at| self.controller.clock.instant(at));
         let ended = again.into_iter().chain(later).min().map_or(Ended::Quiet, Ended::LookAgain);
@@ -66,9 +68,8 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
 
     /// The definition, where it matters: whether an import's end is its own or that of all.
     async fn definition(&self, namespace: &Namespace) -> Option<Definition> {
-        let ends = |import: &&Arc<Import>| {
-            import.key.namespace == namespace.0 && import.deleting && import.is_held_by_us()
-        };
+        let ends =
+            |import: &&Arc<Import>| import.key.namespace == namespace.0 && import.deleting && import.is_held_by_us();
         self.imports.iter().find(ends)?;
         let read = self.controller.kube.import_definition().await;
         read.inspect_err(|error| tracing::warn!(%error, "the end of a ConsulImport waits")).ok()

@@ -102,8 +102,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                     self.queue.prune();
                 }
             }
-            let listed =
-                self.imports.synced() && self.sources.answered() && self.controller.world().kube_synced();
+            let listed = self.imports.synced() && self.sources.answered() && self.controller.world().kube_synced();
             self.controller.imports.settle(listed && self.queue.depth() == 0 && self.written.is_empty());
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// What was read of a service is good for so long.
 const FRESH: Duration = Duration::from_secs(30);
-/// Likewise where it said that there is to be no Service: proxies stay proxies.
+/// Likewise where its instances said that there is to be no Service: proxies stay proxies.
 const FRESH_UNFIT: Duration = Duration::from_secs(300);
 
 /// What is known.
@@ -79,7 +79,8 @@ impl Sources {
 
     fn note_meta(&mut self, query: &CatalogQuery, hidden: bool) -> bool {
         if hidden {
-            let why = "Consul hides services from our token; it needs service:read and node:read for all that is selected";
+            let why =
+                "Consul hides services from our token; it needs service:read and node:read for all that is selected";
             return self.trouble(query.clone(), ("ConsulPermissionDenied", why.to_owned()));
         }
         self.troubles.remove(query).is_some()
@@ -105,8 +106,10 @@ impl Sources {
 
     /// Forgets what is no longer fresh.
     pub(super) fn prune(&mut self) {
-        self.candidates.retain(|_, (candidate, _, read)| {
-            read.elapsed() < if *candidate == Candidate::Unfit { FRESH_UNFIT } else { FRESH }
+        self.candidates.retain(|_, (candidate, datacenter, read)| {
+            // Without a datacenter there was no instance to judge by.
+            let judged = *candidate == Candidate::Unfit && !datacenter.is_empty();
+            read.elapsed() < if judged { FRESH_UNFIT } else { FRESH }
         });
     }
 

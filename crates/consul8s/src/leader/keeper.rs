@@ -94,19 +94,19 @@ impl<L: LeaseApi> Keeper<L> {
             Step::Read => {
                 let found = self.api.read().await;
                 let now = self.election.boot.now();
-                elector.was_read(found.as_ref().map(Clone::clone), now, jitter);
+                elector.was_read(found.as_ref().cloned(), now, jitter);
                 found
             }
             Step::Create(term) => {
                 let written = self.write(None, Some(term.clone())).await;
                 let now = self.election.boot.now();
-                elector.was_written(step, written.as_ref().map(Clone::clone), started, now, jitter);
+                elector.was_written(step, written.as_ref().cloned(), started, now, jitter);
                 written.map(Some)
             }
             Step::Replace(term) => {
                 let written = self.write(elector.lease(), Some(term.clone())).await;
                 let now = self.election.boot.now();
-                elector.was_written(step, written.as_ref().map(Clone::clone), started, now, jitter);
+                elector.was_written(step, written.as_ref().cloned(), started, now, jitter);
                 written.map(Some)
             }
         };

@@ -1,5 +1,7 @@
 //! The keeper on the embedded API server, in virtual time.
 
+mod replicas;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -108,9 +108,9 @@ fn reply(question: &Message) -> Message {
     let query = &question.queries[0];
     let (v4, v6) = (A::new(10, 0, 0, 7), AAAA::from_str("fd00::7").unwrap());
     let data = match (query.name().to_string().as_str(), query.query_type()) {
-        ("both.example.com.", RecordType::A) | ("four.example.com.", RecordType::A) | ("half.example.com.", RecordType::A) => {
-            Some(RData::A(v4))
-        }
+        ("both.example.com.", RecordType::A)
+        | ("four.example.com.", RecordType::A)
+        | ("half.example.com.", RecordType::A) => Some(RData::A(v4)),
         ("both.example.com.", RecordType::AAAA) => Some(RData::AAAA(v6)),
         ("half.example.com.", RecordType::AAAA) => {
             reply.metadata.response_code = ResponseCode::ServFail;

@@ -111,6 +111,8 @@ pub struct Told {
     pub held: usize,
     /// Changes planned and not written, by action.
     pub pending: BTreeMap<&'static str, usize>,
+    /// A hostname has not been looked up yet, which may change the plan.
+    pub resolving: bool,
     /// A write failed and is tried again.
     pub retrying: bool,
     /// The plan as text: decisions, changes, what is held.

@@ -101,9 +101,9 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     let waiting =
         plan.slices.waiting || plan.slices.resolving || direction == Direction::ToConsul && plan.waits_for.is_some();
     let state = state(intent, &problems, held, !pending.is_empty() || waiting || awaiting);
-    let retrying = matches!(applied, Applied::Failed(_));
+    let (retrying, resolving) = (matches!(applied, Applied::Failed(_)), plan.slices.resolving);
     let (dropped, text) = (dropped(plan), text(plan, &problems));
-    Some(Told { direction, state, endpoints, dropped, held, pending, retrying, text, problems })
+    Some(Told { direction, state, endpoints, dropped, held, pending, resolving, retrying, text, problems })
 }
 
 fn state(intent: Option<&Intent>, problems: &[Problem], held: usize, pending: bool) -> State {

@@ -31,13 +31,17 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if told.is_none() && !bears_ours {
             return;
         }
-        let (silent, trouble) = {
-            let world = self.world();
+        let (silent, trouble, deeds) = {
+            let mut world = self.world();
             let reads_nodes = self.directions.contains(&Direction::ToConsul);
-            (reads_nodes && !world.registry.synced(), world.consul_trouble.as_ref().map(ToString::to_string))
+            let silent = reads_nodes && !world.registry.synced();
+            let trouble = world.consul_trouble.as_ref().map(ToString::to_string);
+            (silent, trouble, std::mem::take(&mut world.record(key).deeds))
         };
         let view = View { plan, applied, told, silent, trouble, directions: &self.directions };
-        mailbox.leave(key, view.look(key));
+        let mut look = view.look(key);
+        look.done.extend(deeds);
+        mailbox.leave(key, look);
     }
 }
 

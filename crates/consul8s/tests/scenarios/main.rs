@@ -20,6 +20,11 @@
 //! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
 //! | `to_consul/documented.rs` | §4 registration; the original's manifest for this direction |
 //! | `to_consul/settings.rs` | §4 annotations: addresses, ID, name, port, tags, remove_registration |
+//! | `to_consul/addresses.rs` | §4 each address source, and the order of `auto` |
+//! | `to_consul/nodes.rs` | §4 `node_port`: the nodes of the cluster |
+//! | `to_consul/registration.rs` | §4 weights, meta, flags, `on_delete`, shared names, `consul-k8s` |
+//! | `to_consul/clusters.rs` | S5: several clusters and installations with one Consul |
+//! | `to_consul/original.rs` | moving from the Python original's nodes |
 //! | `to_consul/readiness.rs` | §4 the readiness check |
 //! | `to_consul/ownership.rs` | S5, S8: edited, deleted, foreign registrations |
 //! | `to_consul/removal.rs` | §4 removal |
@@ -29,11 +34,13 @@
 //! | `robustness/outages.rs` | S2, §5 at start: either side down and up |
 //! | `robustness/ha.rs` | §7, L5, S6: two replicas, one Lease |
 //! | `robustness/garbage.rs` | S2, S8, S10: answers that make no sense, a Consul that forgot everything |
+//! | `telling.rs` | §6 Events and the condition |
 //! | `robustness/commands.rs` | §5 exit codes, `-1`, `plan`, listeners; §6 the original's metrics |
 
 mod harness;
 mod import;
 mod robustness;
+mod telling;
 mod to_consul;
 mod to_kube;
 
@@ -59,7 +66,12 @@ fn main() -> ExitCode {
 }
 
 fn trials(stage: &Arc<Stage>, kind: Kind) -> Vec<Trial> {
-    let all = to_kube::scenarios().into_iter().chain(import::scenarios()).chain(to_consul::scenarios()).chain(robustness::scenarios());
+    let all = to_kube::scenarios()
+        .into_iter()
+        .chain(import::scenarios())
+        .chain(to_consul::scenarios())
+        .chain(robustness::scenarios())
+        .chain(telling::scenarios());
     let trial = |scenario: Scenario| {
         let stage = Arc::clone(stage);
         let world = match kind {

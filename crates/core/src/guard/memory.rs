@@ -85,9 +85,10 @@ impl Memory {
     }
 
     /// Call when this process becomes the leader: until then another wrote the slices, from answers that may have been newer than
-    /// ours. What stands then is nobody's drift.
+    /// ours. What stands then is nobody's drift. And whether `consul8s/allow-removal: true` was used is for the slices to say: what we let
+    /// go until now, nobody carried out.
     pub fn lead(&mut self) {
-        self.adopted = false;
+        (self.adopted, self.used) = (false, false);
     }
 
     /// Takes what stands for known, the first time; later only what is inherited from an installation that is gone.

@@ -7,6 +7,7 @@
 
 mod absence;
 mod name;
+mod own;
 mod plan;
 mod select;
 mod service;
@@ -20,7 +21,8 @@ use crate::kube::{Family, ObjectKey, ServicePort};
 use crate::time::UnixMillis;
 
 pub use absence::Memory;
-pub use plan::{Action, Input, Need, Plan, Removal, finalizers, plan};
+pub use own::finalizers;
+pub use plan::{Action, Input, Need, Plan, Removal, plan};
 pub use service::{Candidate, NewService};
 pub use status::{ImportCondition, Status};
 
@@ -156,8 +158,12 @@ pub struct CatalogQuery {
 impl fmt::Display for CatalogQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("catalog")?;
-        let parts =
-            [("dc", &self.datacenter), ("ns", &self.namespace), ("partition", &self.partition), ("filter", &self.filter)];
+        let parts = [
+            ("dc", &self.datacenter),
+            ("ns", &self.namespace),
+            ("partition", &self.partition),
+            ("filter", &self.filter),
+        ];
         for (key, value) in parts {
             value.iter().try_for_each(|value| write!(f, " {key}={value:?}"))?;
         }

@@ -5,16 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use super::absence::Known;
+use super::own::{binds, created, is_for};
 use super::service::{self, Candidate, NewService};
 use super::status::{ImportCondition, Status};
-use super::{Catalog, CatalogQuery, Definition, FINALIZER, IMPORT_UID, Import, MANAGED_BY, MANAGED_BY_LABEL, Memory};
-use super::{name, select};
+use super::{Catalog, CatalogQuery, Definition, Import, Memory, name, select};
 use crate::consul::HealthQuery;
 use crate::evidence::AbsenceProof;
-use crate::intent::labels;
 use crate::kube::{ConditionStatus, KubeService, ObjectKey};
 use crate::names;
-use crate::settings::{Direction, Settings};
+use crate::settings::Settings;
 use crate::time::UnixMillis;
 
 /// A Service that is to go and has endpoints yet is looked at again this often.
@@ -182,7 +181,8 @@ impl<'a> Planner<'a> {
             let ready = ImportCondition::new(ConditionStatus::False, "Suspended", "spec.suspend is true");
             let conflict = import.status.conflict.clone();
             let Status { matched, conflicts, .. } = import.status;
-            let status = Status { ready: Some(ready), conflict, matched, conflicts, created: own.len(), ..Status::default() };
+            let status =
+                Status { ready: Some(ready), conflict, matched, conflicts, created: own.len(), ..Status::default() };
             return self.status(import, status);
         }
         if !import.is_held_by_us() {
@@ -194,8 +194,14 @@ impl<'a> Planner<'a> {
             Ok(selected) => selected,
             Err(ready) => {
                 let Status { matched, conflicts, conflict, .. } = import.status.clone();
-                let status =
-                    Status { ready: Some(ready), conflict, matched, conflicts, created: own.len(), ..Status::default() };
+                let status = Status {
+                    ready: Some(ready),
+                    conflict,
+                    matched,
+                    conflicts,
+                    created: own.len(),
+                    ..Status::default()
+                };
                 return self.status(import, status);
             }
         };
@@ -217,7 +223,8 @@ impl<'a> Planner<'a> {
         let Some(query) = spec.catalog() else {
             let names = select::of_peer(&spec.selector);
             if names.is_empty() {
-                let message = "Consul can't list what a peer exports: with spec.peer, give selector.names and nothing else";
+                let message =
+                    "Consul can't list what a peer exports: with spec.peer, give selector.names and nothing else";
                 return not_ready(ConditionStatus::False, "InvalidSelector", message);
             }
             return Ok(names);
@@ -268,7 +275,8 @@ impl<'a> Planner<'a> {
         let query = import.spec.instances(service);
         if self.bound.contains(&query) {
             counted.matched += 1;
-            let is_own = |one: &&KubeService| one.annotations.get(names::SERVICE_NAME).is_some_and(|name| name == service);
+            let is_own =
+                |one: &&KubeService| one.annotations.get(names::SERVICE_NAME).is_some_and(|name| name == service);
             counted.others += usize::from(!own.iter().any(is_own));
             return;
         }
@@ -352,7 +360,8 @@ impl<'a> Planner<'a> {
 impl Counted {
     fn status(&self, trouble: Option<&(&'static str, String)>) -> Status {
         let Counted { matched, own, others, waiting, conflicts } = self;
-        let counts = format!("{matched} matched, {own} created, {others} had a Service, {} without a name", conflicts.len());
+        let counts =
+            format!("{matched} matched, {own} created, {others} had a Service, {} without a name", conflicts.len());
         let ready = match trouble {
             Some((reason, why)) => ImportCondition::new(ConditionStatus::False, reason, &format!("{counts}; {why}")),
             None if *waiting > 0 => ImportCondition::new(ConditionStatus::False, "Pending", &counts),
@@ -376,73 +385,4 @@ impl Counted {
             observed_generation: 0,
         }
     }
-}
-
-/// The Services that are an import's, by both marks; those that are going are not counted.
-fn created<'a>(import: &Import, services: &[&'a KubeService]) -> Vec<&'a KubeService> {
-    let is_own = |service: &&&KubeService| {
-        service.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGED_BY)
-            && service.annotations.get(IMPORT_UID) == Some(&import.uid)
-            && !service.deleting
-    };
-    services.iter().filter(is_own).copied().collect()
-}
-
-/// Whether a Service that is an import's still is what the import made: for the Consul service that its name comes from.
-fn is_for(import: &Import, service: &KubeService, bound: &str) -> bool {
-    let datacenter = service.annotations.get(names::SERVICE_DATACENTER).map_or("", String::as_str);
-    let template = import.spec.template.name.as_deref().unwrap_or_default();
-    if import.spec.datacenter.is_none() && template.contains("{datacenter}") {
-        // The agent's own is not known here; the name cannot be told from the Service, but its other marks agree.
-        return binding(service) == import.spec.instances(bound);
-    }
-    let same = name::of(bound, &import.spec, datacenter).is_ok_and(|name| name == service.key.name);
-    same && binding(service) == import.spec.instances(bound)
-}
-
-/// The Consul service that a Service stands for: one to be filled from Consul, or one that was created.
-fn binds(service: &KubeService, settings: &Settings) -> Option<HealthQuery> {
-    let to_kube = labels::source(service, settings).direction() == Some(Direction::ToKube);
-    let was_created = service.annotations.contains_key(IMPORT_UID)
-        && service.labels.get(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGED_BY);
-    (to_kube || was_created).then(|| binding(service))
-}
-
-fn binding(service: &KubeService) -> HealthQuery {
-    let annotation = |key: &str| service.annotations.get(key).map(|value| value.trim().to_owned());
-    HealthQuery {
-        name: annotation(names::SERVICE_NAME).unwrap_or_else(|| service.key.name.clone()),
-        datacenter: annotation(names::SERVICE_DATACENTER),
-        namespace: annotation(names::SERVICE_NAMESPACE),
-        partition: annotation(names::SERVICE_PARTITION),
-        peer: annotation(names::SERVICE_PEER),
-        filter: None,
-    }
-}
-
-impl Memory {
-    /// Takes in a consistent read of the list that an import looks at. Services that it no longer takes are missing.
-    pub fn take_in(&mut self, import: &Import, services: &[&KubeService], catalog: &Catalog, now: UnixMillis) {
-        let selected = select::of(&import.spec, catalog);
-        let missing = created(import, services).into_iter().filter(|service| !is_shown(service, &selected));
-        self.read(missing.map(|service| service.key.name.clone()), now);
-    }
-
-    /// Takes in what the watch of the list shows: what is there again was not missing all along.
-    pub fn note(&mut self, import: &Import, services: &[&KubeService], catalog: &Catalog) {
-        let selected = select::of(&import.spec, catalog);
-        let own = created(import, services);
-        self.shown(|name| !own.iter().any(|service| service.key.name == name && !is_shown(service, &selected)));
-    }
-}
-
-fn is_shown(service: &KubeService, selected: &BTreeSet<&str>) -> bool {
-    service.annotations.get(names::SERVICE_NAME).is_none_or(|bound| selected.contains(bound.as_str()))
-}
-
-/// The finalizers of an import with ours, or without.
-#[must_use]
-pub fn finalizers(import: &Import, ours: bool) -> Vec<String> {
-    let others = import.finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned();
-    others.chain(ours.then(|| FINALIZER.to_owned())).collect()
 }

@@ -82,8 +82,7 @@ pub(super) fn wish(look: &Look, lasting: bool, stands: bool) -> Wish {
     problems.sort_by_key(|problem| (weight(problem.reason), problem.message.as_str()));
     let main = problems.first().copied();
     let main_says = |status| main.map_or(Wish::Keep, |main| says(status, main.reason, &main.message, look, &problems));
-    let of_course =
-        |status, reason: Reason, message: &str| says(status, reason, message, &Look::default(), &problems);
+    let of_course = |status, reason: Reason, message: &str| says(status, reason, message, &Look::default(), &problems);
     match &look.course {
         Course::Suspended => of_course(ConditionStatus::Unknown, Reason::Suspended, SUSPENDED),
         _ if main.is_some_and(|main| main.reason == Reason::RemovalHeld || main.reason.stops()) => {

@@ -78,7 +78,7 @@ impl Default for Memory {
             told: BTreeMap::new(),
             done_at: BTreeMap::new(),
             events: Pace::new(5, Duration::from_secs(60)),
-            conditions: Pace::new(3, Duration::from_secs(20)),
+            conditions: Pace::new(5, Duration::from_secs(20)),
             written_at: None,
             written: None,
             taken_away: false,

@@ -8,7 +8,7 @@
 //! | a problem | when it appears, 1 s later; one that was gone for less than 30 s was never gone; that only its message changed is not told |
 //! | what was done ([`Reason::EndpointsUpdated`], …) | at once, then at most every 30 s, the last one |
 //! | all Events of one object together | 5, then one a minute; the last two are kept for problems |
-//! | another status or reason of the condition | three times, then every 20 s |
+//! | another status or reason of the condition | five times, then every 20 s |
 //! | another message of the condition (its counts) | at most every 30 s |
 //!
 //! After a restart the condition that stands says what was told. What concerns all Services is told of the Lease alone.

@@ -208,6 +208,8 @@ fn ten_flips_a_second_are_few_words() {
         62 True NoHealthyInstances since 1: no healthy instance; 0 of 1 published; 1 left out: critical
         63 True EndpointsUpdated since 1: 1 of 1 published
         64 True NoHealthyInstances since 1: no healthy instance; 0 of 1 published; 1 left out: critical
+        65 True EndpointsUpdated since 1: 1 of 1 published
+        66 True NoHealthyInstances since 1: no healthy instance; 0 of 1 published; 1 left out: critical
         82 True EndpointsUpdated since 1: 1 of 1 published
         91 Normal EndpointsUpdated: 1 of 1 published
     "#]]);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::evidence::UserIntent;
-use crate::intent::to_consul::{AddressSource, Addresses, NodeAddress, PortChoice, ToConsul, host};
 use crate::intent::Intent;
+use crate::intent::to_consul::{AddressSource, Addresses, NodeAddress, PortChoice, ToConsul, host};
 use crate::kube::{KubeNode, KubeService, NodeAddressKind, ServiceType};
 use crate::names;
 use crate::settings::Direction;

@@ -49,7 +49,8 @@ async fn all_scenarios() {
     telling::says_what_cannot_be_told(&kubernetes).await;
     leasing::holds_a_lease(&kubernetes).await;
     leasing::only_one_gets_a_lease(&kubernetes).await;
-    leasing::says_which_verb_is_missing(&kubernetes, async |namespace| lease_as_a_pod(&kubernetes, namespace).await).await;
+    leasing::says_which_verb_is_missing(&kubernetes, async |namespace| lease_as_a_pod(&kubernetes, namespace).await)
+        .await;
     a_namespace_on_its_way_out(&kubernetes).await;
     unknown_credentials(&kubernetes).await;
 }

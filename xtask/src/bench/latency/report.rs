@@ -64,6 +64,21 @@ impl Row {
         Self { change, watched, floor, consul8s, ratio_p50, ratio_p99 }
     }
 
+    fn print(&self) {
+        let verdict = if self.missed().is_empty() { "met" } else { "MISSED" };
+        let times = |of: &Summary| format!("{:>9.2} {:>9.2} {:>9.2}", of.p50_ms, of.p99_ms, of.max_ms);
+        println!(
+            "{:<37} {:>7} {:>5} {} {} {:>6.2} {:>6.2}  {verdict}",
+            self.change.title(),
+            self.watched,
+            self.consul8s.samples,
+            times(&self.floor),
+            times(&self.consul8s),
+            self.ratio_p50,
+            self.ratio_p99,
+        );
+    }
+
     /// What it misses.
     fn missed(&self) -> Vec<String> {
         let name = format!("{}, {} watched", self.change.title(), self.watched);
@@ -107,31 +122,13 @@ impl Report {
 
     pub(super) fn print(&self) {
         println!(
-            "\n{:<36} {:>7} {:>5}  {:>8} {:>8}  {:>8} {:>8}  {:>6} {:>6}  target",
-            "from just before the write until seen",
-            "watched",
-            "n",
-            "floor50",
-            "floor99",
-            "c8s50",
-            "c8s99",
-            "×50",
-            "×99"
+            "\n{:<51} {:<29} {:<29} consul8s / floor",
+            "from just before the write until seen", "floor", "consul8s"
         );
+        let times = format!("{:>9} {:>9} {:>9}", "p50", "p99", "max");
+        println!("{:<37} {:>7} {:>5} {times} {times} {:>6} {:>6}  target", "", "watched", "n", "p50", "p99");
         for row in &self.rows {
-            let verdict = if row.missed().is_empty() { "met" } else { "MISSED" };
-            println!(
-                "{:<37} {:>7} {:>5}  {:>8.2} {:>8.2}  {:>8.2} {:>8.2}  {:>6.2} {:>6.2}  {verdict}",
-                row.change.title(),
-                row.watched,
-                row.consul8s.samples,
-                row.floor.p50_ms,
-                row.floor.p99_ms,
-                row.consul8s.p50_ms,
-                row.consul8s.p99_ms,
-                row.ratio_p50,
-                row.ratio_p99,
-            );
+            row.print();
         }
         println!(
             "Times in ms. To reach: p50 at most {P50_TARGET} times the floor's, p99 at most {P99_TARGET} times.\n"

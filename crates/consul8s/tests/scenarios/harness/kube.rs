@@ -101,6 +101,12 @@ impl Kube {
         Ok(slices)
     }
 
+    /// Asks for anything else, such as what lives in no namespace; a PATCH merges.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Outcome<Value> {
+        let kind = if method == Method::PATCH { MERGE_PATCH } else { JSON };
+        self.call(method, path, kind, body).await
+    }
+
     /// Applies a custom resource's definition, unless it is there.
     pub(crate) async fn define(&self, definition: &Value) -> Outcome {
         let reply = self.http.ask(Method::POST, DEFINITIONS, JSON, Some(definition)).await?;

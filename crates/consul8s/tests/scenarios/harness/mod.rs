@@ -17,6 +17,7 @@ mod world;
 
 pub(crate) use consul::{Instance, list};
 pub(crate) use door::Door;
+pub(crate) use kube::Kube;
 pub(crate) use kube::{ENDPOINTS, EVENTS, IMPORTS, LEASES, SERVICES, SLICES, items, remove, text};
 pub(crate) use meddler::{Index, Meddler, Spoiled};
 pub(crate) use ports::free_address;

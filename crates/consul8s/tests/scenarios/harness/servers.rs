@@ -61,6 +61,17 @@ impl Servers {
         }
     }
 
+    /// Another pair of the same kind. Its cluster is another one.
+    pub(crate) async fn another(&self) -> Outcome<Servers> {
+        match self {
+            Servers::Sim(_) => Ok(Servers::Sim(Box::new(SimPair {
+                consul: Face::open(ConsulWorld::new(), serve_consul).await?,
+                kube: Face::open(KubeWorld::new(2), serve_kube).await?,
+            }))),
+            Servers::Real(_) => Servers::start(Kind::Real).await,
+        }
+    }
+
     /// `HOST:PORT` of Consul.
     pub(crate) fn consul_address(&self) -> String {
         match self {

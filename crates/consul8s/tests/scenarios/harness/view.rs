@@ -58,6 +58,18 @@ fn bracketed(address: &str) -> String {
     if address.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) { format!("[{address}]") } else { address.to_owned() }
 }
 
+/// What stands for the version of a Service: all that it says but our condition, which follows a moment after everything else.
+pub(crate) fn untold(service: &Value) -> String {
+    let mut rest = service.clone();
+    for key in ["resourceVersion", "managedFields"] {
+        rest["metadata"][key] = Value::Null;
+    }
+    let mut conditions = list(&rest["status"]["conditions"]);
+    conditions.retain(|condition| condition["type"] != "consul8s/Synced");
+    rest["status"]["conditions"] = Value::Array(conditions);
+    rest.to_string()
+}
+
 /// Names of what differs between two sorted lists of `(name, value)`.
 pub(crate) fn differences(before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
     let missing = |from: &[(String, String)], entry: &(String, String)| !from.contains(entry);

@@ -121,7 +121,6 @@ impl World {
             admin: free_address().to_string(),
             lease: self.namespace.clone(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
-            environment: Vec::new(),
         }
     }
 
@@ -249,7 +248,8 @@ impl World {
             for object in self.kube.list(resource).await? {
                 let meta = &object["metadata"];
                 let name = format!("{} {}", resource.plural, text(&meta["name"]));
-                versions.push((name, text(&meta["resourceVersion"])));
+                let told_later = resource.plural == SERVICES.plural;
+                versions.push((name, if told_later { view::untold(&object) } else { text(&meta["resourceVersion"]) }));
             }
         }
         let nodes = super::consul::list(&self.consul.get("/v1/catalog/nodes").await?);

@@ -7,6 +7,7 @@
 //! | `external_names` | `type: ExternalName` points into Consul's DNS and is filled by nobody |
 //! | `selected_by_tags_and_filter` | tags must all be there; a filter is Consul's to judge |
 //! | `names_that_clash` | a foreign Service is never touched; who has a name keeps it; byte order; the older import first |
+//! | `made_once` | `-1` makes and fills them, and ends |
 //! | `what_is_left_out` | Consul itself, mesh proxies and gateways, what comes from Kubernetes, what has a to_kube Service |
 
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(external_names),
     scenario!(selected_by_tags_and_filter).only(Kind::Real, "the simulated Consul knows no filters"),
     scenario!(names_that_clash),
+    scenario!(made_once),
     scenario!(what_is_left_out),
 ];
 
@@ -164,6 +166,19 @@ async fn names_that_clash(world: &World) -> Outcome {
     stands(world, "older", "3/1/0 Ready=True Synced").await
 }
 
+async fn made_once(world: &World) -> Outcome {
+    define(world).await?;
+    let [web] = world.registered_instances("web").await?;
+    let name = world.own("web");
+    import(world, "all", json!({ "selector": { "names": [name] } })).await?;
+    let finished = world.program().finish(&["-1"]).await?;
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    assert_eq!(services(world).await?, std::slice::from_ref(&name));
+    let seen = crate::harness::view::endpoints(&world.kube.slices(&name).await?);
+    assert_eq!(seen, [format!("{}:8080 ready", web.address)]);
+    Ok(())
+}
+
 async fn what_is_left_out(world: &World) -> Outcome {
     define(world).await?;
     let put = async |service: &str, extra: Value| {
@@ -171,7 +186,10 @@ async fn what_is_left_out(world: &World) -> Outcome {
         let mut object = json!({ "ID": name, "Service": name, "Port": 80 });
         object.as_object_mut().expect("an object").extend(extra.as_object().cloned().unwrap_or_default());
         let node = world.own(&format!("node-{service}"));
-        world.consul.put("/v1/catalog/register", &json!({ "Node": node, "Address": "10.9.9.8", "Service": object })).await
+        world
+            .consul
+            .put("/v1/catalog/register", &json!({ "Node": node, "Address": "10.9.9.8", "Service": object }))
+            .await
     };
     put("plain", json!({})).await?;
     put("proxy", json!({ "Kind": "connect-proxy", "Proxy": { "DestinationServiceName": "web" } })).await?;

@@ -25,7 +25,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(orphaned),
     scenario!(suspended),
     scenario!(consul_lost).alone(),
-    scenario!(definition_comes_and_goes).alone().only(Kind::Real, "the simulated API deletes no objects with their definition"),
+    scenario!(definition_comes_and_goes)
+        .alone()
+        .only(Kind::Real, "the simulated API deletes no objects with their definition"),
 ];
 
 /// Long enough for the program to have done what it should not.
@@ -42,6 +44,7 @@ async fn two(world: &World, spec: Value) -> Outcome<[String; 2]> {
     spec["selector"] = json!({ "names": names });
     import(world, "all", spec).await?;
     has_services(world, &[&names[0], &names[1]]).await?;
+    stands(world, "all", "2/2/0 Ready=True Synced").await?;
     Ok(names)
 }
 
@@ -103,6 +106,8 @@ async fn orphaned(world: &World) -> Outcome {
     define(world).await?;
     let _program = world.start()?;
     let [web, api] = two(world, json!({ "deletionPolicy": "Orphan" })).await?;
+    let stands = |slices: &[Value]| so(!slices.is_empty(), || "none".to_owned());
+    world.slices_become("it is filled", SOON, &web, stands).await?;
     let slices = world.kube.slices(&web).await?;
     world.kube.delete(IMPORTS, "all").await?;
     import_is_gone(world, "all").await?;
@@ -112,7 +117,10 @@ async fn orphaned(world: &World) -> Outcome {
     assert!(meta["labels"]["app.kubernetes.io/managed-by"].is_null(), "{meta:#}");
     assert!(meta["annotations"]["consul8s/import"].is_null(), "{meta:#}");
     assert!(meta["annotations"]["consul8s/import-uid"].is_null(), "{meta:#}");
-    assert_eq!((&meta["labels"]["consul8s_source"], &meta["annotations"]["consul8s/service.name"]), (&json!("consul"), &json!(web)));
+    assert_eq!(
+        (&meta["labels"]["consul8s_source"], &meta["annotations"]["consul8s/service.name"]),
+        (&json!("consul"), &json!(web))
+    );
     let now = world.kube.slices(&web).await?;
     assert_eq!(now.len(), slices.len());
     assert_eq!(now[0]["metadata"]["uid"], slices[0]["metadata"]["uid"], "it is filled as before");

@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | `garbage_from_consul` | every kind of nonsense in [`GARBAGE`], one after the other |
 
+use std::time::Duration;
+
 use crate::harness::{Index, Meddler, Outcome, Scenario, Spoiled, World, scenario};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(garbage_from_consul)];
@@ -85,8 +87,11 @@ async fn garbage_from_consul(world: &World) -> Outcome {
     }
 
     world.consul.register(&instances[2].clone().checked("critical")).await?;
-    world.publishes("web", &[&ready[0], &ready[1], &ready[2].replace(" ready", " not-ready")]).await?;
+    // Each failure in a row makes the next attempt later, up to half a minute.
+    let patient = Duration::from_secs(60);
+    world.publishes_within(patient, "web", &[&ready[0], &ready[1], &ready[2].replace(" ready", " not-ready")]).await?;
     world.kube.annotate("db", "consul8s/service.tags", Some("new")).await?;
-    world.registers(&world.own("db"), &[&format!("{}.db db.example.com:80 passing tags=new", world.namespace)]).await?;
+    let tagged = format!("{}.db db.example.com:80 passing tags=new", world.namespace);
+    world.registers_within(patient, &world.own("db"), &[&tagged]).await?;
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! | `health_of_choice` | `service.health`: `warning` and `any`; maintenance counts all the same |
 //! | `address_by_tag` | `service.tagged_address`, with its port; without the key the `lan` address |
 //! | `panic_publishes_all` | `service.panic_threshold` |
-//! | `suspended` | `suspend`: nothing follows, and all does when it goes |
+//! | `suspend_stops_all` | `suspend`: nothing follows, and all does when it goes |
 //! | `hostname_is_left_out` | `--resolve-hostnames=false` |
 
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(health_of_choice),
     scenario!(address_by_tag),
     scenario!(panic_publishes_all),
-    scenario!(suspended),
+    scenario!(suspend_stops_all),
     scenario!(hostname_is_left_out),
 ];
 
@@ -233,7 +233,7 @@ async fn panic_publishes_all(world: &World) -> Outcome {
     Ok(())
 }
 
-async fn suspended(world: &World) -> Outcome {
+async fn suspend_stops_all(world: &World) -> Outcome {
     let [instance] = world.registered_instances("web").await?;
     world.create_to_kube("web", |_| ()).await?;
     let program = world.start()?;

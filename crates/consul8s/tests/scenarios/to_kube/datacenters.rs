@@ -80,7 +80,7 @@ async fn failover_while_the_primary_has_none(world: &World) -> Outcome {
     let took = world.publishes("web", &[&there]).await?;
     so(took < Duration::from_secs(2), || format!("it took {took:?}"))?;
     // What is in use stands on our slices.
-    program.kill().await?;
+    program.terminate(Duration::from_secs(5)).await?;
     let _program = start()?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     primary.register(&two.here).await?;

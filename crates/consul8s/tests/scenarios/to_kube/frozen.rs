@@ -28,7 +28,7 @@ async fn frozen_over_a_restart(world: &World) -> Outcome {
     let second = format!("{}:8080 ready", second.address);
     world.publishes("web", &[&first, &second]).await?;
 
-    program.kill().await?;
+    program.terminate(std::time::Duration::from_secs(5)).await?;
     let third = world.instance("web").checked("warning");
     world.consul.register(&third).await?;
     let third = format!("{}:8080 ready", third.address);

@@ -6,22 +6,19 @@
 //! | `released_by_true` | once: it must be taken away before it counts again |
 //! | `held_over_a_restart` | the hold goes on, and ends when it would have ended |
 //! | `a_host_of_many_services` | hold (b): each alone would go, together they stay, until they come back |
-//! | `token_that_sees_less` | a token that lost rights, and none at all: nothing goes, and the condition says why |
 
 use std::time::Duration;
 
-use consul8s_testbed::ConsulOptions;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Instance, Kind, Outcome, Running, SOON, Scenario, World, eventually, scenario, so};
+use crate::harness::{Instance, Outcome, Running, SOON, Scenario, World, eventually, scenario, so};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(released_by_its_id),
     scenario!(released_by_true),
     scenario!(held_over_a_restart),
     scenario!(a_host_of_many_services),
-    scenario!(token_that_sees_less).only(Kind::Real, "the simulated Consul has no tokens with policies"),
 ];
 
 const HELD: (&str, &[(&str, &str)]) = ("consul8s_removals_held", &[("direction", "to_kube")]);
@@ -41,6 +38,15 @@ async fn held(world: &World, flags: &[&str]) -> Outcome<(Running, Instance, Stri
     world.consul.remove_node(&only.node).await?;
     holds(&program, 1.0).await?;
     Ok((program, only, line))
+}
+
+/// Another process, which leads as soon as it has started.
+async fn restarted(world: &World, program: Running) -> Outcome<Running> {
+    program.terminate(Duration::from_secs(5)).await?;
+    let program = world.start()?;
+    program.counts("consul8s_leader", &[], |leads| leads == 1.0).await?;
+    program.counts("consul8s_endpoints", &[], |endpoints| endpoints > 0.0).await?;
+    Ok(program)
 }
 
 /// The id of the hold, as the warning tells it.
@@ -73,9 +79,7 @@ async fn released_by_true(world: &World) -> Outcome {
     // It stands there still, and has been used.
     world.consul.register(&only).await?;
     world.publishes("web", &[&line]).await?;
-    program.kill().await?;
-    let program = world.start()?;
-    holds(&program, 0.0).await?;
+    let program = restarted(world, program).await?;
     world.consul.remove_node(&only.node).await?;
     holds(&program, 1.0).await?;
     sleep(Duration::from_secs(3)).await;
@@ -97,7 +101,7 @@ async fn held_over_a_restart(world: &World) -> Outcome {
         so(marks.count() == 1, || format!("{slices:#?}"))
     };
     world.slices_become("the hold is noted", SOON, "web", marked).await?;
-    program.kill().await?;
+    program.terminate(Duration::from_secs(5)).await?;
     let recorder = world.record("web").await?;
     sleep(HOLD.saturating_sub(begun.elapsed()).saturating_sub(Duration::from_secs(8))).await;
     let program = world.program().flags(&["--removal-hold", "30s"]).start()?;
@@ -130,6 +134,12 @@ async fn a_host_of_many_services(world: &World) -> Outcome {
         lines.push(of_service);
     }
     let program = world.start()?;
+    for (service, lines) in services.iter().zip(&lines) {
+        let wanted: Vec<&str> = lines.iter().map(String::as_str).collect();
+        world.publishes(service, &wanted).await?;
+    }
+    // What stands when we start counts as ready since long; what came in the last ten minutes would make up for a loss.
+    let program = restarted(world, program).await?;
     let mut recorders = Vec::new();
     for (service, lines) in services.iter().zip(&lines) {
         let wanted: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -149,55 +159,4 @@ async fn a_host_of_many_services(world: &World) -> Outcome {
         recorder.always("all four ready", |endpoints| endpoints == lines.as_slice())?;
     }
     Ok(())
-}
-
-/// What a token may read of these nodes and of every service.
-fn rules(nodes: &[&Instance]) -> String {
-    let nodes = nodes.iter().map(|instance| format!("node \"{}\" {{ policy = \"read\" }}\n", instance.node));
-    nodes.chain(["service_prefix \"\" { policy = \"read\" }".to_owned()]).collect()
-}
-
-async fn token_that_sees_less(world: &World) -> Outcome {
-    let told = |why: consul8s_testbed::TestbedError| why.to_string();
-    let options = ConsulOptions { acl: true, ..ConsulOptions::default() };
-    let consul = consul8s_testbed::Consul::start(options).await.map_err(told)?;
-    let put = async |path: &str, body: Value| -> Outcome<Value> {
-        let reply = consul.put(path, &body).await.map_err(|why| why.to_string())?;
-        if reply.is_ok() { Ok(reply.json()) } else { Err(format!("{path}: {} {}", reply.status, reply.body)) }
-    };
-    let instances: [Instance; 3] = std::array::from_fn(|_| world.instance("web"));
-    for Instance { node, node_address, service, id, address, port, .. } in &instances {
-        let service = json!({ "ID": id, "Service": service, "Address": address, "Port": port });
-        put("/v1/catalog/register", json!({ "Node": node, "Address": node_address, "Service": service })).await?;
-    }
-    let [first, second, third] = &instances;
-    let policy = |rules: String| json!({ "Name": "consul8s", "Rules": rules });
-    let made = put("/v1/acl/policy", policy(rules(&[first, second, third]))).await?;
-    let path = format!("/v1/acl/policy/{}", crate::harness::text(&made["ID"]));
-    let token = put("/v1/acl/token", json!({ "Policies": [{ "Name": "consul8s" }] })).await?;
-    let token = crate::harness::text(&token["SecretID"]);
-    world.create_to_kube("web", |_| ()).await?;
-    let launch = || world.program().consul(consul.http_addr());
-    let program = launch().env("CONSUL_HTTP_TOKEN", &token).start()?;
-    let lines = instances.each_ref().map(|instance| format!("{}:8080 ready", instance.address));
-    let all: Vec<&str> = lines.iter().map(String::as_str).collect();
-    world.publishes("web", &all).await?;
-    let recorder = world.record("web").await?;
-
-    put(&path, policy(rules(&[first]))).await?;
-    program.counts("consul8s_problems", &[("reason", "ConsulPermissionDenied")], |count| count == 1.0).await?;
-    holds(&program, 2.0).await?;
-    put(&path, policy(rules(&[first, second, third]))).await?;
-    holds(&program, 0.0).await?;
-    program.kill().await?;
-
-    // Nobody's token at all, and the anonymous one sees one of three.
-    put(&path, policy(rules(&[first]))).await?;
-    put("/v1/acl/token/00000000-0000-0000-0000-000000000002", json!({ "Policies": [{ "Name": "consul8s" }] })).await?;
-    let program = launch().start()?;
-    program.counts("consul8s_problems", &[("reason", "ConsulPermissionDenied")], |count| count == 1.0).await?;
-    holds(&program, 2.0).await?;
-    sleep(Duration::from_secs(20)).await;
-    holds(&program, 2.0).await?;
-    recorder.always("all three ready", |endpoints| endpoints == lines)
 }

@@ -56,7 +56,7 @@ async fn max_staleness_counts_from_our_start(world: &World) -> Outcome {
     let program = world.start()?;
     world.publishes("strict", &[&strict]).await?;
     world.publishes("lax", &[&lax]).await?;
-    program.kill().await?;
+    program.terminate(Duration::from_secs(5)).await?;
     // Nobody listens there.
     let door = Door::before(&world.servers.consul_address());
     let (others, start) = (world.record("lax").await?, Instant::now());

@@ -214,7 +214,7 @@ impl Universe {
         let own = candidate.own(now);
         let result = result.map_err(|kind| ApiError::new(kind, "because"));
         match (step, &result) {
-            (Step::Read, _) => candidate.elector.was_read(result.as_ref().map(Clone::clone), own, jitter),
+            (Step::Read, _) => candidate.elector.was_read(result.as_ref().cloned(), own, jitter),
             (_, Ok(Some(lease))) => candidate.elector.was_written(step, Ok(lease.clone()), started, own, jitter),
             (_, Err(error)) => candidate.elector.was_written(step, Err(error), started, own, jitter),
             (_, Ok(None)) => {}

@@ -26,7 +26,9 @@ pub(super) fn answer(call: &Call) -> Option<Response<Body>> {
                 Some((group, _)) => (group, true),
                 None => (path.strip_prefix("/apis/")?, false),
             };
-            let here = |resource: Resource| resource.info().group == group && (!versioned || path.ends_with(&resource.api_version()));
+            let here = |resource: Resource| {
+                resource.info().group == group && (!versioned || path.ends_with(&resource.api_version()))
+            };
             let known = Resource::ALL.into_iter().any(here);
             match (known, versioned) {
                 (false, _) => return None,

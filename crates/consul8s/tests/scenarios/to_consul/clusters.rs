@@ -1,0 +1,111 @@
+//! Several clusters, and several installations in one, with one Consul (contract S5).
+//!
+//! | scenario | promise |
+//! | --- | --- |
+//! | `two_clusters` | two API servers, the same names side by side; neither touches the other's |
+//! | `two_installations` | a Service that another installation has registered is `OwnershipConflict`, until that lets go |
+//! | `a_node_of_our_name` | a node with another identity: nothing is written, `-1` exits 1, `--take-over` makes it ours |
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::{Kube, Outcome, SERVICES, Scenario, World, eventually, scenario, so, text, view};
+
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[scenario!(two_clusters), scenario!(two_installations), scenario!(a_node_of_our_name)];
+
+/// Longer than a Service that is refused waits before it looks again.
+const LOOKED_AGAIN: Duration = Duration::from_secs(45);
+
+async fn lines(world: &World, name: &str) -> Outcome<Vec<String>> {
+    let mut lines: Vec<String> = world.consul.health(name).await?.iter().map(view::registration).collect();
+    lines.sort();
+    Ok(lines)
+}
+
+async fn two_clusters(world: &World) -> Outcome {
+    let servers = world.servers.another().await?;
+    let there = Kube::in_new_namespace(servers.kube_client()?, &world.namespace).await?;
+    assert_ne!(there.cluster_uid().await?, world.kube.cluster_uid().await?);
+    let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+    let kubeconfig = folder.path().join("kubeconfig");
+    servers.write_kubeconfig(&kubeconfig, &servers.kube_url(), &world.namespace)?;
+
+    let mut service = world.create_to_consul("web", |_| ()).await?;
+    service["metadata"] = json!({
+        "name": "web", "labels": service["metadata"]["labels"], "annotations": service["metadata"]["annotations"],
+    });
+    service["spec"] = json!({ "ports": [{ "name": "http", "port": 80 }] });
+    there.create(SERVICES, &service).await?;
+    let (here_runs, there_runs) = (world.start()?, world.program().kubeconfig(&kubeconfig).start()?);
+    let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
+    let both = [line.clone(), line.clone()];
+    eventually("both registered", crate::harness::SOON, async || {
+        let seen = lines(world, &name).await?;
+        so(seen == both, || format!("{seen:?}"))
+    })
+    .await?;
+    for program in [&here_runs, &there_runs] {
+        program.counts("consul8s_problems", &[], |count| count == 0.0).await?;
+    }
+    there.delete(SERVICES, "web").await?;
+    eventually("one is left", crate::harness::SOON, async || {
+        let seen = lines(world, &name).await?;
+        so(seen == std::slice::from_ref(&line), || format!("{seen:?}"))
+    })
+    .await?;
+    let uid = world.consul.health(&name).await?.remove(0)["Service"]["Meta"]["consul8s-cluster"].clone();
+    assert_eq!(text(&uid), world.kube.cluster_uid().await?);
+    Ok(())
+}
+
+async fn two_installations(world: &World) -> Outcome {
+    world.create_to_consul("web", |_| ()).await?;
+    let first = world.start()?;
+    let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
+    world.registers(&name, &[&line]).await?;
+    let second = world.program().lease("second").start()?;
+    second.counts("consul8s_problems", &[("reason", "OwnershipConflict")], |count| count == 1.0).await?;
+    assert_eq!(lines(world, &name).await?, std::slice::from_ref(&line));
+    assert_eq!(second.writes().await?, 0.0);
+    // The first lets go by leaving the namespace to the second.
+    first.terminate(Duration::from_secs(5)).await?;
+    let elsewhere =
+        world.program().flags(&["--exclude-namespace", &world.namespace, "--namespace", "default"]).start()?;
+    eventually("the second has it", LOOKED_AGAIN, async || {
+        let entries = world.consul.health(&name).await?;
+        let installations: Vec<String> =
+            entries.iter().map(|entry| text(&entry["Node"]["Meta"]["consul8s-installation"])).collect();
+        so(installations == [format!("{}/second", world.namespace)], || format!("{installations:?}"))
+    })
+    .await?;
+    second.counts("consul8s_problems", &[("reason", "OwnershipConflict")], |count| count == 0.0).await?;
+    drop(elsewhere);
+    Ok(())
+}
+
+async fn a_node_of_our_name(world: &World) -> Outcome {
+    world.create_to_consul("web", |_| ()).await?;
+    let node = world.own("the-node");
+    let body = json!({
+        "Node": node, "Address": "127.0.0.1",
+        "NodeMeta": { "consul8s-owner": "they", "consul8s-cluster-uid": "u", "consul8s-installation": "a/b" },
+        "Service": { "ID": "theirs", "Service": world.own("theirs"), "Address": "10.0.0.1", "Port": 1, "Meta": { "consul8s-owner": "they" } },
+    });
+    world.consul.put("/v1/catalog/register", &body).await?;
+    let theirs = world.consul.service(&node, "theirs").await?;
+    let flags = ["--consul-node-name", node.as_str()];
+    let finished = world.program().flags(&flags).finish(&["-1"]).await?;
+    assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+    let log = format!("{}{}", finished.stdout, finished.stderr);
+    so(log.contains("OwnershipConflict") && log.contains("--take-over"), || log.clone())?;
+    assert!(world.consul.health(&world.own("web")).await?.is_empty());
+
+    let finished = world.program().flags(&flags).flags(&["--take-over"]).finish(&["-1"]).await?;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    world.registers(&world.own("web"), &[&format!("{}.web web.example.com:80 passing", world.namespace)]).await?;
+    // What stood there for no Service of ours stands.
+    assert_eq!(world.consul.service(&node, "theirs").await?["ModifyIndex"], theirs["ModifyIndex"]);
+    Ok(())
+}
