@@ -242,6 +242,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             world.record(key).changed_at.get_or_insert(now);
         }
         drop(world);
+        if !was_synced {
+            // Imports wait for whole lists, too, and are otherwise told of Services only.
+            self.imports.services_changed();
+        }
         keys.into_iter().for_each(|key| self.queue.add(key));
     }
 
