@@ -217,10 +217,21 @@ async fn discovery_lists_what_there_is() {
     let groups = client.get("/apis").await.json();
     let names: Vec<&str> =
         groups["groups"].as_array().unwrap().iter().map(|group| group["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["discovery.k8s.io", "coordination.k8s.io", "events.k8s.io"]);
+    assert_eq!(names, ["discovery.k8s.io", "coordination.k8s.io", "events.k8s.io", "apiextensions.k8s.io"]);
     assert_eq!(client.get("/apis/discovery.k8s.io").await.json()["kind"], json!("APIGroup"));
     for (path, expected) in [
-        ("/api/v1", vec!["namespaces", "namespaces/status", "nodes", "nodes/status", "services", "services/status"]),
+        (
+            "/api/v1",
+            vec![
+                "namespaces",
+                "namespaces/status",
+                "nodes",
+                "nodes/status",
+                "services",
+                "services/status",
+                "endpoints",
+            ],
+        ),
         ("/apis/discovery.k8s.io/v1", vec!["endpointslices"]),
         ("/apis/coordination.k8s.io/v1", vec!["leases"]),
         ("/apis/events.k8s.io/v1", vec!["events"]),
@@ -230,6 +241,29 @@ async fn discovery_lists_what_there_is() {
             list["resources"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
         assert_eq!(names, expected);
     }
+}
+
+#[tokio::test]
+async fn imports_are_served_while_they_are_defined() {
+    let mut client = Client::kube(&world()).await;
+    let imports = "/apis/consul8s.io/v1alpha1/namespaces/shop/consulimports";
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(client.get(imports).await.status, 404);
+    assert_eq!(client.get("/apis/consul8s.io/v1alpha1").await.status, 404);
+    client.post(definitions, r#"{"metadata": {"name": "consulimports.consul8s.io"}}"#).await;
+    assert_eq!(client.get("/apis/consul8s.io/v1alpha1").await.json()["groupVersion"], json!("consul8s.io/v1alpha1"));
+    let made = client
+        .post(imports, r#"{"metadata": {"name": "all"}, "spec": {"suspend": true}, "status": {"created": 3}}"#)
+        .await;
+    assert_eq!(made.json()["apiVersion"], json!("consul8s.io/v1alpha1"));
+    assert_eq!((&made.json()["metadata"]["generation"], &made.json()["status"]), (&json!(1), &json!(null)));
+    let merge = "application/merge-patch+json";
+    let object = format!("{imports}/all");
+    let status = client.send(Method::PATCH, &format!("{object}/status"), merge, r#"{"status": {"created": 2}}"#).await;
+    assert_eq!(status.unwrap().json()["metadata"]["generation"], json!(1));
+    let spec = client.send(Method::PATCH, &object, merge, r#"{"spec": {"suspend": false}}"#).await;
+    assert_eq!(spec.unwrap().json()["metadata"]["generation"], json!(2));
+    assert_eq!(client.get(&object).await.json()["status"]["created"], json!(2));
 }
 
 async fn watch(world: &KubeWorld, query: &str) -> Lines {

@@ -67,6 +67,28 @@ pub(crate) async fn watches_slices(world: &impl World) {
     assert!(matches!(next(&mut watch).await, WatchEvent::Deleted(_)));
 }
 
+/// Nodes, which live in no namespace.
+pub(crate) async fn watches_nodes(world: &impl World) {
+    let mut watch = Kube::new(&connect(world).await).watch_nodes();
+    assert!(matches!(next(&mut watch).await, WatchEvent::Listed(_)));
+    let nodes = "/api/v1/nodes";
+    done(world, "POST", nodes, Some(json!({"metadata": {"name": "n1", "labels": {"a": "b"}}}))).await;
+    let WatchEvent::Applied(node) = next(&mut watch).await else { panic!("created") };
+    assert_eq!((node.name.as_str(), node.labels["a"].as_str(), node.ready), ("n1", "b", false));
+    let mut object = done(world, "GET", &format!("{nodes}/n1"), None).await;
+    object["status"] = json!({
+        "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}],
+        "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-18T11:06:40Z",
+                        "lastHeartbeatTime": "2026-11-18T11:06:40Z", "reason": "r", "message": ""}],
+    });
+    done(world, "PUT", &format!("{nodes}/n1/status"), Some(object)).await;
+    let WatchEvent::Applied(node) = next(&mut watch).await else { panic!("changed") };
+    assert_eq!((node.addresses.len(), node.ready, node.ready_changed.0), (1, true, 1_795_000_000_000));
+    done(world, "DELETE", &format!("{nodes}/n1"), None).await;
+    let WatchEvent::Deleted(gone) = next(&mut watch).await else { panic!("deleted") };
+    assert_eq!(gone.name, "n1");
+}
+
 /// More objects than one page holds make one list.
 pub(crate) async fn lists_in_pages(world: &impl World) {
     namespace(world, "pages").await;

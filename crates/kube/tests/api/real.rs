@@ -36,6 +36,7 @@ async fn all_scenarios() {
     reading::reads(&kubernetes).await;
     reading::watches_services(&kubernetes).await;
     reading::watches_slices(&kubernetes).await;
+    reading::watches_nodes(&kubernetes).await;
     reading::lists_in_pages(&kubernetes).await;
     reading::tells_at_once(&kubernetes).await;
     writing::writes(&kubernetes).await;

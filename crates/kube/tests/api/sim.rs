@@ -74,6 +74,7 @@ async fn all_scenarios() {
     reading::reads(&world).await;
     reading::watches_services(&world).await;
     reading::watches_slices(&world).await;
+    reading::watches_nodes(&world).await;
     reading::lists_in_pages(&world).await;
     reading::tells_at_once(&world).await;
     writing::writes(&world).await;

@@ -50,7 +50,7 @@ where
 }
 
 fn route(world: &KubeWorld, call: &Call) -> Answer {
-    if let Some(response) = discovery::answer(call) {
+    if let Some(response) = discovery::answer(call, world.read(Cluster::defines_imports)) {
         return Ok(response);
     }
     let target = Target::parse(&call.path).ok_or_else(no_such_path)?;

@@ -10,7 +10,7 @@ use super::{JSON, TEXT};
 use crate::model::kube::Resource;
 
 /// The answer, when the path is one of these.
-pub(super) fn answer(call: &Call) -> Option<Response<Body>> {
+pub(super) fn answer(call: &Call, defined: bool) -> Option<Response<Body>> {
     if call.method != Method::GET {
         return None;
     }
@@ -19,7 +19,7 @@ pub(super) fn answer(call: &Call) -> Option<Response<Body>> {
         "/readyz" | "/livez" | "/healthz" => return Some(whole(StatusCode::OK, TEXT, "ok")),
         "/version" => version(),
         "/api" => json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}),
-        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups()}),
+        "/apis" => json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups(defined)}),
         "/api/v1" => resources(""),
         _ => {
             let (group, versioned) = match path.strip_prefix("/apis/")?.split_once('/') {
@@ -29,7 +29,7 @@ pub(super) fn answer(call: &Call) -> Option<Response<Body>> {
             let here = |resource: Resource| {
                 resource.info().group == group && (!versioned || path.ends_with(&resource.api_version()))
             };
-            let known = Resource::ALL.into_iter().any(here);
+            let known = served(defined).any(here);
             match (known, versioned) {
                 (false, _) => return None,
                 (true, true) => resources(group),
@@ -45,8 +45,13 @@ fn version() -> Value {
            "goVersion": "", "compiler": "", "platform": "consul8s/sim"})
 }
 
-fn groups() -> Vec<Value> {
-    let named = Resource::ALL.into_iter().map(|resource| resource.info().group).filter(|group| !group.is_empty());
+/// What there is, with or without ConsulImports.
+fn served(defined: bool) -> impl Iterator<Item = Resource> {
+    Resource::ALL.into_iter().filter(move |resource| defined || *resource != Resource::ConsulImports)
+}
+
+fn groups(defined: bool) -> Vec<Value> {
+    let named = served(defined).map(|resource| resource.info().group).filter(|group| !group.is_empty());
     named.map(group_entry).collect()
 }
 
