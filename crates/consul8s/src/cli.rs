@@ -39,6 +39,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Print the definition of ConsulImport, for `kubectl apply -f -`.
     Crd,
+    /// Remove everything that this installation has registered in Consul; shows only, without --yes.
+    Purge(PurgeArgs),
+    /// Print the least Consul ACL policy that the given directions need.
+    AclPolicy,
     /// Print the version.
     Version,
 }
@@ -72,6 +76,14 @@ pub struct PlanArgs {
     /// Form of the output.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// Flags of `purge`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PurgeArgs {
+    /// Remove it, and not only show what would go
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// Form of a printed value.

@@ -162,6 +162,19 @@ impl Options {
         }
     }
 
+    /// `--owner-id`, if it is given.
+    #[must_use]
+    pub fn owner_id(&self) -> Option<&str> {
+        self.identity.owner_id.as_deref()
+    }
+
+    /// Name of our first node in Consul, as far as it doesn't depend on the cluster.
+    #[must_use]
+    pub fn node_name_alone(&self) -> Option<String> {
+        let Wishes { consul_node_name, owner_id, .. } = &self.identity;
+        consul_node_name.clone().or_else(|| owner_id.as_deref().map(Settings::node_name))
+    }
+
     /// What planning depends on, once the cluster has said who it is. `context_namespace` is the kubeconfig context's, or the pod's.
     #[must_use]
     pub fn settings(&self, cluster_uid: &str, context_namespace: &str) -> Settings {
@@ -172,8 +185,7 @@ impl Options {
             wishes.owner_id.clone().unwrap_or_else(|| Identity::derive_owner(&cluster, &lease.namespace, &lease.name));
         let identity =
             Identity { owner, cluster, cluster_uid: cluster_uid.to_owned(), installation: lease.to_string() };
-        let consul_node_name =
-            wishes.consul_node_name.clone().unwrap_or_else(|| format!("consul8s-{}", identity.owner));
+        let consul_node_name = wishes.consul_node_name.clone().unwrap_or_else(|| Settings::node_name(&identity.owner));
         let (registering, publishing) = (self.registering.clone(), self.publishing.clone());
         Settings {
             identity,

@@ -1,5 +1,6 @@
 //! The program: it owns every task and channel, and decides nothing that `consul8s-core` could decide.
 
+pub mod acl_policy;
 pub mod admin;
 pub mod audit;
 pub mod cli;
@@ -17,6 +18,7 @@ pub mod logging;
 pub mod metrics;
 pub mod once;
 pub mod plan;
+pub mod purge;
 pub mod queue;
 pub mod resolve;
 pub mod run;

@@ -16,7 +16,7 @@ use crate::stores::record::{State, Told};
 use crate::sync::writers::Writers;
 
 /// How long the Lease is waited for: as long as it takes until one whose holder died has run out, and to take it then.
-const CLAIM_WITHIN: Duration = Duration::from_secs(17);
+pub(crate) const CLAIM_WITHIN: Duration = Duration::from_secs(17);
 /// How long either side may take to answer at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to be done, with confirming reads (up to 10 s apart) and retries.

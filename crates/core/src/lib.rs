@@ -25,6 +25,7 @@ pub mod packing;
 pub mod plan;
 pub mod ports;
 pub mod problem;
+pub mod purge;
 pub mod repairs;
 pub mod settings;
 pub mod tell;

@@ -69,10 +69,16 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The default of `--consul-node-name`.
+    #[must_use]
+    pub fn node_name(owner: &str) -> String {
+        format!("consul8s-{owner}")
+    }
+
     /// The contract's defaults for an installation.
     #[must_use]
     pub fn new(identity: Identity, scope: Scope) -> Settings {
-        let consul_node_name = format!("consul8s-{}", identity.owner);
+        let consul_node_name = Settings::node_name(&identity.owner);
         Settings {
             identity,
             scope,

@@ -9,6 +9,8 @@ mod to_consul;
 mod to_kube;
 pub mod writers;
 
+pub(crate) use reads::whole_node;
+
 use std::sync::Arc;
 
 use consul8s_core::claim::Claim;

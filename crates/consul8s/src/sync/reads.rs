@@ -50,7 +50,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     async fn read_original(&self, key: &ObjectKey, node: &str) {
         // A permit is always to be had: the semaphore is never closed.
         let _slot = self.few.acquire().await;
-        let answer = self.whole_node(node).await;
+        let answer = whole_node(&*self.consul, node).await;
         let now = self.clock.now();
         let mut world = self.world();
         let original = &mut world.record(key).original_node;
@@ -64,15 +64,6 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 tracing::debug!(service = %key, %error, "the original's node could not be read; it is tried again");
             }
         }
-    }
-
-    /// A node with its checks, by consistent reads. What is hidden from us is refused: it must not look absent.
-    pub(crate) async fn whole_node(&self, name: &str) -> Result<Option<NodeView>, ApiError> {
-        let services = shown(self.consul.node(name, None, Read::Consistent).await?)?;
-        let Some(mut view) = services else { return Ok(None) };
-        let checks = shown(self.consul.node_checks(name, None, Read::Consistent).await?)?;
-        view.checks = checks.into_iter().map(|check| (check.id.clone(), check)).collect();
-        Ok(Some(view))
     }
 
     /// Whether another installation has registered the Service.
@@ -91,6 +82,15 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             }
         }
     }
+}
+
+/// A node with its checks, by consistent reads. What is hidden from us is refused: it must not look absent.
+pub(crate) async fn whole_node<C: ConsulApi>(consul: &C, name: &str) -> Result<Option<NodeView>, ApiError> {
+    let services = shown(consul.node(name, None, Read::Consistent).await?)?;
+    let Some(mut view) = services else { return Ok(None) };
+    let checks = shown(consul.node_checks(name, None, Read::Consistent).await?)?;
+    view.checks = checks.into_iter().map(|check| (check.id.clone(), check)).collect();
+    Ok(Some(view))
 }
 
 fn shown<T>(answer: consul8s_core::consul::Answer<T>) -> Result<T, ApiError> {

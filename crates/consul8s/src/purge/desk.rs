@@ -1,0 +1,70 @@
+//! Where `purge` writes: under the Lease, or without one where there is no cluster any more.
+
+use consul8s_consul::{Batcher, Client};
+use consul8s_core::claim::Timing;
+use consul8s_core::consul::{TxnOp, TxnOutcome, TxnRefusal};
+use consul8s_core::ports::{ApiError, ErrorKind};
+use consul8s_kube::{Connection, LeaseClient};
+use std::sync::Arc;
+
+use crate::clock::{BootClock, Clock};
+use crate::config::Options;
+use crate::leader::{Election, Fenced, Keeper, Leadership, Post};
+use crate::metrics::Metrics;
+use crate::once::CLAIM_WITHIN;
+
+/// What writes.
+pub(super) struct Desk {
+    batcher: Batcher,
+    leadership: Option<Leadership>,
+}
+
+impl Desk {
+    /// Opens it, and takes up the Lease where there is a cluster.
+    pub(super) fn open(
+        options: &Options,
+        cluster: Option<&Connection>,
+        client: &Client,
+    ) -> anyhow::Result<(Desk, Option<Post>)> {
+        let Some(connection) = cluster else {
+            let (batcher, driver) = Batcher::new(Arc::new(client.writer()));
+            tokio::spawn(driver.run());
+            return Ok((Desk { batcher, leadership: None }, None));
+        };
+        let lease = options.lease(&connection.namespace);
+        let election = Election {
+            me: options.holder.clone(),
+            lease: lease.to_string(),
+            elect: options.leader_elect,
+            timing: Timing::default(),
+            boot: BootClock::Machine,
+            clock: Clock::start(),
+        };
+        let metrics = Arc::new(Metrics::new());
+        let (leadership, keeper) = Keeper::new(LeaseClient::new(connection, lease)?, election, metrics);
+        let (batcher, driver) = Batcher::new(Arc::new(Fenced::new(client.writer(), leadership.clone())));
+        tokio::spawn(driver.run());
+        Ok((Desk { batcher, leadership: Some(leadership) }, Some(Post::take(keeper))))
+    }
+
+    /// Waits for the Lease.
+    pub(super) async fn ready(&self) -> anyhow::Result<()> {
+        match &self.leadership {
+            Some(leadership) => leadership.wait(CLAIM_WITHIN).await.map(drop).map_err(anyhow::Error::msg),
+            None => Ok(()),
+        }
+    }
+
+    /// One group of operations, all or nothing.
+    pub(super) async fn submit(&self, ops: Vec<TxnOp>) -> Result<TxnOutcome, ApiError> {
+        self.batcher.submit(ops).await
+    }
+}
+
+/// As one error.
+pub(super) fn refused(refusals: &[TxnRefusal]) -> ApiError {
+    let why: Vec<&str> = refusals.iter().map(|refusal| refusal.what.as_str()).collect();
+    let conflict = refusals.iter().any(TxnRefusal::is_conflict);
+    let kind = if conflict { ErrorKind::Conflict } else { ErrorKind::Invalid };
+    ApiError::new(kind, format!("Consul refused: {}", why.join("; ")))
+}
