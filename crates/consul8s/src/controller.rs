@@ -17,10 +17,10 @@ use crate::feeds::{self, Demand};
 use crate::import::{self, Progress};
 use crate::metrics::Metrics;
 use crate::queue::Queue;
-use crate::resolve::{Found, Lookups, Resolver};
+use crate::remembered;
+use crate::resolve::{Lookups, Resolver};
 use crate::stores::World;
 use crate::stores::kube::Changed;
-use crate::stores::names::Turns;
 use crate::stores::registry::Turned;
 use crate::sync::writers::Writers;
 
@@ -53,7 +53,7 @@ pub struct Controller<K, C> {
     world: Mutex<World>,
     demands: mpsc::UnboundedSender<Demand>,
     demanded: Mutex<Option<mpsc::UnboundedReceiver<Demand>>>,
-    lookups: Lookups,
+    pub(crate) lookups: Lookups,
 }
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
@@ -100,6 +100,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         feeds::start_kube(&mut tasks, &self);
         if let Some(writers) = &writers {
             tasks.spawn(feeds::follow_leadership(self.clone(), writers.leadership().gains()));
+            tasks.spawn(remembered::follow(self.clone(), writers.leadership().clone()));
         }
         if let Some(demanded) = lock(&self.demanded).take() {
             tasks.spawn(feeds::run_demanded(self.clone(), demanded));
@@ -159,24 +160,6 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub fn demand(&self, demand: Demand) {
         // It fails only when the controller has ended.
         let _ = self.demands.send(demand);
-    }
-
-    /// Whether hostnames are resolved.
-    #[must_use]
-    pub fn resolves(&self) -> bool {
-        self.lookups.are_wanted()
-    }
-
-    /// Begins and ends looking up hostnames.
-    pub fn resolve(&self, turns: Turns) {
-        self.lookups.take(turns);
-    }
-
-    /// A lookup ended; none = it failed.
-    pub fn looked_up(&self, name: &str, found: Option<Found>) {
-        let mut world = self.world();
-        let concerns = world.names.looked_up(name, found);
-        self.look_at(world, concerns);
     }
 
     /// Name of our node number `number`, from 0.
@@ -242,11 +225,11 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             world.record(key).changed_at.get_or_insert(now);
         }
         drop(world);
+        keys.into_iter().for_each(|key| self.queue.add(key));
         if !was_synced {
             // Imports wait for whole lists, too, and are otherwise told of Services only.
             self.imports.services_changed();
         }
-        keys.into_iter().for_each(|key| self.queue.add(key));
     }
 
     /// A watch of a Consul service has news.
@@ -301,7 +284,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         self.look_at(world, keys);
     }
 
-    fn look_at(&self, mut world: MutexGuard<'_, World>, keys: impl IntoIterator<Item = ObjectKey>) {
+    pub(crate) fn look_at(&self, mut world: MutexGuard<'_, World>, keys: impl IntoIterator<Item = ObjectKey>) {
         let now = tokio::time::Instant::now();
         let keys: Vec<ObjectKey> = keys.into_iter().collect();
         for key in &keys {

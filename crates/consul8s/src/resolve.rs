@@ -92,6 +92,26 @@ impl Lookups {
     }
 }
 
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// Whether hostnames are resolved.
+    #[must_use]
+    pub fn resolves(&self) -> bool {
+        self.lookups.are_wanted()
+    }
+
+    /// Begins and ends looking up hostnames.
+    pub fn resolve(&self, turns: Turns) {
+        self.lookups.take(turns);
+    }
+
+    /// A lookup ended; none = it failed.
+    pub fn looked_up(&self, name: &str, found: Option<Found>) {
+        let mut world = self.world();
+        let concerns = world.names.looked_up(name, found);
+        self.look_at(world, concerns);
+    }
+}
+
 async fn run<F>(resolver: Arc<dyn Resolver>, mut turns: mpsc::UnboundedReceiver<Turns>, told: F)
 where
     F: Fn(&str, Option<Found>),

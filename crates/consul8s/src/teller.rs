@@ -43,8 +43,9 @@ pub struct Teller<K, C, T> {
     faults: Faults,
     shared: BTreeSet<Reason>,
     memories: BTreeMap<About, Memory>,
-    /// Who is to be asked again, and when.
+    /// Who is to be asked again, and when: in the order of time, and by name.
     due: BTreeSet<(UnixMillis, About)>,
+    due_at: BTreeMap<About, UnixMillis>,
     /// Whose calls are under way.
     busy: BTreeSet<About>,
     running: JoinSet<(About, Told)>,
@@ -78,6 +79,7 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
             shared: BTreeSet::new(),
             memories: BTreeMap::new(),
             due: BTreeSet::new(),
+            due_at: BTreeMap::new(),
             busy: BTreeSet::new(),
             running: JoinSet::new(),
         }
@@ -107,7 +109,7 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
 
     /// Another told until now: what it told is seen from the conditions alone.
     fn begin_again(&mut self) {
-        (self.memories, self.due) = (BTreeMap::new(), BTreeSet::new());
+        (self.memories, self.due, self.due_at) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         self.faults = Faults::default();
     }
 
@@ -138,13 +140,16 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
     }
 
     fn ask_at(&mut self, about: About, at: UnixMillis) {
-        self.due.retain(|(_, other)| *other != about);
+        if let Some(before) = self.due_at.insert(about.clone(), at) {
+            self.due.remove(&(before, about.clone()));
+        }
         self.due.insert((at, about));
     }
 
     /// Asks the first that is due what is to be told, and has it told.
     fn ask_next(&mut self, pressing: bool) {
         let Some((_, about)) = self.due.pop_first() else { return };
+        self.due_at.remove(&about);
         if self.busy.contains(&about) {
             // It is asked again when its calls have ended.
             return;

@@ -4,11 +4,13 @@
 pub mod cluster_nodes;
 pub mod elsewhere;
 pub mod kube;
+pub mod lineages;
 pub mod names;
 pub mod opening;
 pub mod original;
 pub mod record;
 pub mod registry;
+pub mod round;
 pub mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,10 +29,12 @@ use consul8s_core::to_consul::nodes::Marks;
 use crate::feeds;
 use cluster_nodes::ClusterNodes;
 use kube::{Changed, Objects};
+use lineages::Lineages;
 use names::Names;
 use opening::Opening;
 use record::{Gone, Record, Told};
 use registry::Registry;
+use round::Round;
 use sources::Sources;
 
 /// Everything known.
@@ -43,6 +47,8 @@ pub struct World {
     pub cluster_nodes: ClusterNodes,
     /// Consul services that some Service asks for.
     pub sources: Sources,
+    /// Whether Consul counts on from where it was.
+    pub lineages: Lineages,
     /// Hostnames in their answers.
     pub names: Names,
     /// Our nodes in Consul.
@@ -51,6 +57,8 @@ pub struct World {
     pub claims: Claims,
     /// What endpoints left lately, over all Services.
     pub guard: guard::Ledger,
+    /// `consul8s/allow-removal` on the Lease, with the round of looks under it.
+    pub release: Option<(String, Round)>,
     /// How far the first round of looks is.
     pub opening: Opening,
     /// What registrations went lately, over all Services.
@@ -75,10 +83,12 @@ impl World {
             slices: Objects::new(feeds::namespaces(&settings.scope)),
             cluster_nodes: ClusterNodes::default(),
             sources: Sources::default(),
+            lineages: Lineages::default(),
             names: Names::default(),
             registry: Registry::new(&settings.consul_node_name),
             claims: Claims::default(),
             guard: guard::Ledger::default(),
+            release: None,
             opening: Opening::default(),
             losses: Losses::default(),
             kube_trouble: None,

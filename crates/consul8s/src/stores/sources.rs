@@ -101,6 +101,15 @@ impl Sources {
         self.by_query.get(query).map(|s| s.services.keys().cloned().collect()).unwrap_or_default()
     }
 
+    /// The datacenters that are read, each with the Services that do.
+    pub fn datacenters(&self) -> BTreeMap<Option<String>, BTreeSet<ObjectKey>> {
+        let mut all: BTreeMap<Option<String>, BTreeSet<ObjectKey>> = BTreeMap::new();
+        for (query, source) in &self.by_query {
+            all.entry(query.datacenter.clone()).or_default().extend(source.services.keys().cloned());
+        }
+        all
+    }
+
     /// All sources.
     pub fn iter(&self) -> impl Iterator<Item = (&HealthQuery, &Source)> {
         self.by_query.iter()

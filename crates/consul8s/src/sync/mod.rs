@@ -71,7 +71,7 @@ pub enum Applied {
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Looks at one Service, on both sides. Without writers everything is done but the writing.
     pub async fn sync<W: KubeWriter>(&self, key: &ObjectKey, writers: Option<&Writers<W>>) -> Ended {
-        let started = Instant::now();
+        let (started, begun) = (Instant::now(), self.clock.now());
         let Some(plan) = self.plan(key) else { return Ended::Quiet };
         let claim = writers.and_then(|writers| writers.leadership().claim());
         let applied = match (writers, claim) {
@@ -79,6 +79,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             _ if !plan.writes() => Applied::Done(0),
             _ => Applied::NotWritten,
         };
+        if matches!(applied, Applied::Done(_)) {
+            self.world().looked(key, begun, !plan.slices.waiting);
+        }
         let read_again = self.confirm(key, &plan.slices).await;
         self.read_for(key, &plan).await;
         self.report(key, &plan, &applied, started, writers.and_then(Writers::mailbox));

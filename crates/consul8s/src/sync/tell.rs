@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use consul8s_core::evidence::{Evidence, UserIntent};
 use consul8s_core::intent::Intent;
 use consul8s_core::kube::ObjectKey;
+use consul8s_core::names;
 use consul8s_core::packing::{Gone, SliceChange};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::problem::{Problem, Reason, ReasonKind};
 use consul8s_core::settings::Direction;
 use consul8s_core::tell::{self, Course, Look, Subject};
-use consul8s_core::to_consul::{Fate, RegistrationChange, Stays};
+use consul8s_core::to_consul::RegistrationChange;
 
 use super::{Applied, Planned};
 use crate::controller::Controller;
+use crate::stores::World;
 use crate::stores::record::{State, Told};
 use crate::teller::Mailbox;
 
@@ -31,17 +33,25 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if told.is_none() && !bears_ours {
             return;
         }
-        let (silent, trouble, deeds) = {
+        let (silent, trouble, deeds, neighbour) = {
             let mut world = self.world();
+            let neighbour = plan.registrations.blocked.is_some() && self.node_of_a_neighbour(&world);
             let reads_nodes = self.directions.contains(&Direction::ToConsul);
             let silent = reads_nodes && !world.registry.synced();
             let trouble = world.consul_trouble.as_ref().map(ToString::to_string);
-            (silent, trouble, std::mem::take(&mut world.record(key).deeds))
+            (silent, trouble, std::mem::take(&mut world.record(key).deeds), neighbour)
         };
-        let view = View { plan, applied, told, silent, trouble, directions: &self.directions };
+        let view = View { plan, applied, told, silent, trouble, neighbour, directions: &self.directions };
         let mut look = view.look(key);
         look.done.extend(deeds);
         mailbox.leave(key, look);
+    }
+
+    /// Whether the node of our name belongs to an installation of this cluster, which then writes the conditions.
+    fn node_of_a_neighbour(&self, world: &World) -> bool {
+        let identity = &self.settings.identity;
+        let foreign = world.registry.nodes().foreign(identity);
+        foreign.is_some_and(|node| node.meta.get(names::NODE_CLUSTER_UID) == Some(&identity.cluster_uid))
     }
 }
 
@@ -54,6 +64,8 @@ struct View<'a> {
     silent: bool,
     /// Why Consul does not answer, if so.
     trouble: Option<String>,
+    /// Another installation of this cluster has the node of our name.
+    neighbour: bool,
     directions: &'a BTreeSet<Direction>,
 }
 
@@ -142,9 +154,9 @@ impl View<'_> {
 
     /// Whether another installation has the Service; the condition is its to write.
     fn filled_by_another(&self) -> bool {
-        let elsewhere = |fate: &Fate| *fate == Fate::Stays(Stays::Elsewhere);
         self.plan.slices.judged.as_ref().is_some_and(|judged| judged.plan.standing.other_installation.is_some())
-            || self.plan.registrations.decisions.iter().any(|decision| elsewhere(&decision.fate))
+            || self.plan.registrations.elsewhere
+            || self.neighbour
     }
 
     /// Kubernetes' refusals have no reason of their own.

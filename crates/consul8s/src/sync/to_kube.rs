@@ -174,7 +174,9 @@ fn end_opening<K: KubeApi, C: ConsulApi>(
     plan: &SlicePlan,
 ) {
     // One whose query is refused may never be answered.
-    let answered = !plan.waiting || !plan.troubles.is_empty();
+    let known =
+        plan.wish.iter().flat_map(|wish| wish.queries()).all(|query| !world.lineages.is_unknown(&query.datacenter));
+    let answered = known && (!plan.waiting || !plan.troubles.is_empty());
     let waits = plan.judged.as_ref().is_some_and(|judged| !judged.kept.is_empty());
     let mut opening = std::mem::take(&mut world.opening);
     let waited = opening.looked(key, || world.all_keys(), answered, waits);

@@ -14,8 +14,8 @@ use crate::stores::record::State;
 
 /// How long Consul must be away until it is told: an election or a restart of one server is shorter.
 const AWAY_FOR: Duration = Duration::from_secs(10);
-/// Services that must be denied before it is called a matter of all.
-const MANY: usize = 2;
+/// So many Services for which a permission is missing are told of together.
+const MANY: usize = 3;
 
 /// What is remembered between two looks.
 #[derive(Debug, Default)]
@@ -66,23 +66,24 @@ impl Faults {
     }
 }
 
-/// Whether every Service that is filled from Consul lacks a permission.
+/// Whether our token lacks a permission for more than a few Services. Those that wait for an answer learn it one after the other, some
+/// minutes apart, so that this does not wait for the last.
 fn denied(world: &World) -> Option<Problem> {
     let filled = world.records().filter_map(|(_, record)| record.told.as_ref());
-    let (mut denied, mut others) = (0, 0);
+    let (mut denied, mut of) = (0, 0);
     for told in filled.filter(|told| told.direction == Direction::ToKube) {
-        if told.problems.iter().any(|problem| problem.reason == Reason::ConsulPermissionDenied) {
-            denied += 1;
-        } else if matches!(told.state, State::Synced | State::Held | State::Panic) {
-            others += 1;
-        }
+        let is_denied = told.problems.iter().any(|problem| problem.reason == Reason::ConsulPermissionDenied);
+        denied += usize::from(is_denied);
+        of += usize::from(is_denied || matches!(told.state, State::Synced | State::Held | State::Panic));
     }
-    (denied >= MANY && others == 0).then(|| {
+    let refused = world.consul_trouble.as_ref().is_some_and(|error| error.kind == ErrorKind::Forbidden);
+    let many = denied >= MANY || (denied > 1 && denied == of) || (denied > 0 && refused);
+    many.then(|| {
         Problem::new(
             Reason::ConsulPermissionDenied,
             format!(
-                "Consul hides results from our token, or refuses it, for all {denied} Services that are filled from it: nothing is removed \
-                 for what is missing; the token needs service:read and node:read (consul8s acl-policy)"
+                "Consul hides results from our token, or refuses it, for {denied} of {of} Services that are filled from it: nothing is \
+                 removed for what is missing; the token needs service:read and node:read (consul8s acl-policy)"
             ),
         )
     })

@@ -1,8 +1,8 @@
 //! A whole program on the embedded worlds, in virtual time: what it tells, and how little it writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use consul8s_consul::Batcher;
@@ -400,4 +400,54 @@ async fn what_cannot_be_told_is_tried_a_few_times_and_stops_nothing() {
         assert_eq!(events, 0, "{kind:?}: an Event that was lost is lost");
         assert!((1..=in_ten_minutes).contains(&conditions), "{kind:?}: {conditions} conditions");
     }
+}
+
+/// A teller that notes when it was called.
+#[derive(Clone)]
+struct Notes {
+    kube: KubeWorld,
+    calls: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Notes {
+    fn called(&self) {
+        self.calls.lock().unwrap().push(Instant::now());
+    }
+}
+
+impl KubeTeller for Notes {
+    async fn event(&self, event: &EventSpec, regarding: &ObjectRef) -> Result<(), ApiError> {
+        self.called();
+        self.kube.event(event, regarding).await
+    }
+
+    async fn set_condition(
+        &self,
+        key: &ObjectKey,
+        uid: &str,
+        condition: Option<&Condition>,
+    ) -> Result<KubeService, ApiError> {
+        self.called();
+        self.kube.set_condition(key, uid, condition).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_with_many_services_is_no_storm() {
+    const SERVICES: usize = 500;
+    let play = Play::new();
+    for n in 0..SERVICES {
+        let name = format!("s{n}");
+        play.service(&name, "consul", &json!({}));
+        play.instance(&name, 1, CheckStatus::Passing);
+    }
+    let notes = Notes { kube: play.kube.clone(), calls: Arc::default() };
+    let start = Instant::now();
+    let _program = play.start_as("one", notes.clone());
+    seconds(60).await;
+    let calls = notes.calls.lock().unwrap().clone();
+    assert_eq!(calls.len(), 2 * SERVICES, "an Event and a condition of each");
+    let mut by_second: BTreeMap<u64, usize> = BTreeMap::new();
+    calls.iter().for_each(|call| *by_second.entry((*call - start).as_secs()).or_default() += 1);
+    assert!(by_second.values().all(|n| *n <= 200) && by_second.len() < 15, "{by_second:?}");
 }

@@ -124,6 +124,8 @@ pub struct RegistrationPlan {
     pub loss: usize,
     /// A node of our name is somebody else's, so that nothing at all is written; one Event on the Lease.
     pub blocked: Option<Problem>,
+    /// Another installation of this cluster has registered the Service: its condition is that one's to write.
+    pub elsewhere: bool,
     /// A node of the Python original that is empty for good, and may be deregistered.
     pub empty_original: Option<EmptyNode>,
 }

@@ -97,6 +97,7 @@ impl<'a> Draft<'a> {
         }
         if let Some(problem) = self.registered_elsewhere(service) {
             self.plan.problems.push(problem);
+            self.plan.elsewhere = true;
             return self.stay(Stays::Elsewhere);
         }
         let cluster = Cluster::new(service, self.input.slices, self.input.cluster_nodes);

@@ -17,6 +17,7 @@ impl fmt::Display for RegistrationPlan {
             look_again: _,
             loss: _,
             blocked,
+            elsewhere: _,
             empty_original,
         } = self;
         if let Some(problem) = blocked {

@@ -32,7 +32,8 @@ impl Source {
         let source = world.sources.get(&query)?;
         let refused = source.trouble.as_ref().and_then(|error| refused(&query, error, source.answer.is_some()));
         let (answer, heard) = (source.answer.clone(), source.heard);
-        Some(Source { query, answer, heard, changed: source.changed, broken: source.broken, refused })
+        let broken = source.broken.max(world.lineages.broken(&query.datacenter));
+        Some(Source { query, answer, heard, changed: source.changed, broken, refused })
     }
 
     fn view(&self) -> to_kube::Source<'_> {
@@ -54,6 +55,7 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
         let chosen = self.choose(world, &wish, &sources);
         let Some(source) = sources.get(chosen.index) else { return SlicePlan::default() };
         let resolved = world.names.resolved();
+        let release = world.release.as_ref().map(|(text, _)| text.clone());
         let record = world.record(key);
         let mut memory = std::mem::take(&mut record.memory);
         let (services_read, nodes_read) =
@@ -76,7 +78,7 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
             source: source.state(),
             services_read: &services_read,
             nodes_read: &nodes_read,
-            lease_release: None,
+            lease_release: release.as_deref(),
             settings,
             now,
         };

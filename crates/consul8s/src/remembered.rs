@@ -1,0 +1,132 @@
+//! What the Lease remembers for all processes of this installation, put to use: how far Consul had counted (contract S10), and what a
+//! person lets go of everywhere (`consul8s/allow-removal`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use consul8s_core::consul::Read;
+use consul8s_core::import::CatalogQuery;
+use consul8s_core::kube::ObjectKey;
+use consul8s_core::ports::{ConsulApi, KubeApi};
+use consul8s_core::time::UnixMillis;
+
+use crate::controller::Controller;
+use crate::leader::Leadership;
+use crate::stores::World;
+use crate::stores::lineages::Datacenter;
+use crate::stores::round::Round;
+
+/// How often the indexes are read: what is noted of them is that old at most when Consul is lost with all that runs.
+const EVERY: Duration = Duration::from_secs(30);
+/// How often it is looked whether a datacenter is unknown, or a round is over.
+const SOON: Duration = Duration::from_millis(200);
+/// What the agent's own datacenter is called on the Lease: a word that no datacenter can be called.
+const AGENTS: &str = "(agent)";
+
+/// Follows the notebook, as long as the program runs.
+pub async fn follow<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, leadership: Leadership) {
+    controller.world().lineages.compare();
+    let mut gains = leadership.gains();
+    let mut last = None;
+    loop {
+        if leadership.claim().is_some() {
+            let due = last.is_none_or(|last: tokio::time::Instant| last.elapsed() >= EVERY);
+            if due {
+                last = Some(tokio::time::Instant::now());
+            }
+            controller.compare_lineages(&leadership, due).await;
+            controller.follow_release(&leadership);
+        }
+        tokio::select! {
+            Ok(()) = gains.changed() => last = None,
+            () = tokio::time::sleep(SOON) => {}
+        }
+    }
+}
+
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// Compares the index of each datacenter in use with what the Lease says; of those that are known only when it is time.
+    async fn compare_lineages(&self, leadership: &Leadership, all: bool) {
+        // Before the reads: what another noted meanwhile may be newer than what they show.
+        let marks = leadership.notebook().borrow().lineage.clone();
+        let datacenters: BTreeMap<Datacenter, BTreeSet<ObjectKey>> = {
+            let world = self.world();
+            let in_use = world.sources.datacenters();
+            in_use.into_iter().filter(|(datacenter, _)| all || world.lineages.is_unknown(datacenter)).collect()
+        };
+        for (datacenter, services) in datacenters {
+            let query = CatalogQuery { datacenter: datacenter.clone(), ..CatalogQuery::default() };
+            let index = match self.consul.services(&query, Read::Consistent).await {
+                Ok(answer) if answer.meta.index > 0 => answer.meta.index,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, "how far Consul has counted is not known");
+                    continue;
+                }
+            };
+            let name = datacenter.as_deref().unwrap_or(AGENTS);
+            self.compare_lineage(&datacenter, index, marks.get(name).copied(), services);
+            leadership.note(|notes| notes.saw(name, index));
+        }
+        for (datacenter, index) in self.world().lineages.settled() {
+            leadership.note(|notes| notes.restarted(datacenter.as_deref().unwrap_or(AGENTS), index));
+        }
+    }
+
+    fn compare_lineage(&self, datacenter: &Datacenter, index: u64, mark: Option<u64>, services: BTreeSet<ObjectKey>) {
+        let mut world = self.world();
+        let before = world.lineages.broken(datacenter);
+        if !world.lineages.saw(datacenter, index, mark, services.clone(), self.clock.now()) {
+            return;
+        }
+        if world.lineages.broken(datacenter) != before {
+            let datacenter = datacenter.as_deref().unwrap_or("of the agent");
+            tracing::warn!(
+                datacenter,
+                index,
+                known = mark,
+                "Consul counts from a lower index than the Lease remembers: it was restored or wiped; what it no longer shows is held"
+            );
+        }
+        drop(world);
+        services.into_iter().for_each(|key| self.queue.add(key));
+    }
+
+    /// Takes up a release for all, has everything looked at under it, and then takes it away.
+    fn follow_release(&self, leadership: &Leadership) {
+        let wanted = leadership.notebook().borrow().allow_removal.clone();
+        let mut world = self.world();
+        if !world.kube_synced() {
+            return;
+        }
+        if world.release.as_ref().map(|(text, _)| text) != wanted.as_ref() {
+            let keys = world.all_keys();
+            world.release = wanted.map(|text| {
+                tracing::info!(%text, "lets go, for all Services, what consul8s/allow-removal on the Lease names");
+                (text, Round::begin(keys.clone(), self.clock.now()))
+            });
+            drop(world);
+            keys.into_iter().for_each(|key| self.queue.add(key));
+        } else if let Some((text, round)) = &world.release
+            && round.is_over()
+        {
+            let text = text.clone();
+            drop(world);
+            leadership.note(|notes| notes.used(&text));
+        }
+    }
+}
+
+impl World {
+    /// A look at a Service, which began at `begun`, has ended and all that it wanted to write is written; `answered` says whether its
+    /// source had anything to say.
+    pub fn looked(&mut self, service: &ObjectKey, begun: UnixMillis, answered: bool) {
+        if answered {
+            self.lineages.looked(service, begun);
+        }
+        if let Some((_, round)) = &mut self.release {
+            round.looked(service, begun);
+        }
+    }
+}
