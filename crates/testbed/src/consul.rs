@@ -33,11 +33,23 @@ pub struct ConsulOptions {
     pub acl: bool,
     /// Other datacenters can join it ([`Consul::other_datacenter`]).
     pub wan: bool,
+    /// HTTP connections that it takes from one address. Consul ends a blocking query only when its time is over, also when who asked
+    /// is gone, so many short-lived clients need more than the default.
+    pub connections_per_client: u32,
 }
+
+/// Consul's own limit.
+const CONNECTIONS_PER_CLIENT: u32 = 200;
 
 impl Default for ConsulOptions {
     fn default() -> Self {
-        Self { datacenter: "dc1".to_owned(), node_name: "consul-server".to_owned(), acl: false, wan: false }
+        Self {
+            datacenter: "dc1".to_owned(),
+            node_name: "consul-server".to_owned(),
+            acl: false,
+            wan: false,
+            connections_per_client: CONNECTIONS_PER_CLIENT,
+        }
     }
 }
 
@@ -281,6 +293,7 @@ fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Join<'_>, dat
         "client_addr": "127.0.0.1",
         "disable_update_check": true,
         "ui_config": { "enabled": true },
+        "limits": { "http_max_conns_per_client": options.connections_per_client },
         // Every port that is on has a number of its own, so that any number of agents can run side by side.
         "ports": {
             "http": ports.http.number(),
@@ -293,8 +306,6 @@ fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Join<'_>, dat
         config["bootstrap_expect"] = json!(1);
         // Shortest election timeouts: the default is for small machines far apart.
         config["performance"] = json!({ "raft_multiplier": 1 });
-        // All tests come from one address; a limit of 200 connections is for a test that asks for it.
-        config["limits"] = json!({ "http_max_conns_per_client": 5000 });
         config["ports"]["server"] = json!(rpc.number());
     }
     if let Some(serf_wan) = &ports.serf_wan {

@@ -24,6 +24,8 @@
 //! | `to_consul/nodes.rs` | §4 `node_port`: the nodes of the cluster |
 //! | `to_consul/registration.rs` | §4 weights, meta, flags, `on_delete`, shared names, `consul-k8s` |
 //! | `to_consul/clusters.rs` | S5: several clusters and installations with one Consul |
+//! | `to_consul/purge.rs` | §5 `purge` |
+//! | `to_consul/access.rs` | §5 `acl-policy`, on a Consul with access control |
 //! | `to_consul/original.rs` | moving from the Python original's nodes |
 //! | `to_consul/readiness.rs` | §4 the readiness check |
 //! | `to_consul/ownership.rs` | S5, S8: edited, deleted, foreign registrations |

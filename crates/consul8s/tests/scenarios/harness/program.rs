@@ -32,6 +32,8 @@ pub(crate) struct Launch {
     pub(super) admin: String,
     pub(super) lease: String,
     pub(super) flags: Vec<String>,
+    /// More of its environment.
+    pub(super) environment: Vec<(String, String)>,
 }
 
 /// How a command ended.
@@ -46,6 +48,12 @@ impl Launch {
     /// With these flags too.
     pub(crate) fn flags(mut self, flags: &[&str]) -> Launch {
         self.flags.extend(flags.iter().map(|&flag| flag.to_owned()));
+        self
+    }
+
+    /// With this in its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Launch {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -114,6 +122,7 @@ impl Launch {
     /// Nothing of the user's own environment may reach it.
     fn surroundings<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env_clear().env("HOME", &self.folder).current_dir(&self.folder);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         for name in ["PATH", "RUST_BACKTRACE", "CONSUL8S_LOG_LEVEL"] {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);

@@ -170,8 +170,9 @@ impl RealPair {
     async fn start() -> Outcome<RealPair> {
         // With the controllers that touch what consul8s makes: they must get along.
         let options = KubernetesOptions { controller_manager: true, ..KubernetesOptions::default() };
-        let (consul, kube) =
-            tokio::join!(consul8s_testbed::Consul::start(ConsulOptions::default()), Kubernetes::start(options));
+        // Each program that ended leaves some blocking queries behind.
+        let many = ConsulOptions { connections_per_client: 4096, ..ConsulOptions::default() };
+        let (consul, kube) = tokio::join!(consul8s_testbed::Consul::start(many), Kubernetes::start(options));
         let (consul, kube) = (consul.map_err(|why| told(&why))?, kube.map_err(|why| told(&why))?);
         Ok(RealPair {
             consul_address: consul.http_addr().to_owned(),

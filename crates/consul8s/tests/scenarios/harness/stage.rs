@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libtest_mimic::Failed;
 use tokio::runtime::Handle;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Mutex, Semaphore};
 
 use super::Outcome;
 use super::servers::{Kind, Servers};
@@ -66,16 +66,28 @@ pub(crate) use scenario;
 /// The runtime and the servers that scenarios share.
 pub(crate) struct Stage {
     runtime: Handle,
-    real: OnceCell<Outcome<Arc<Servers>>>,
+    real: Mutex<Shared>,
     /// Real servers for one scenario alone are many processes, so such scenarios take turns.
     alone: Semaphore,
     played: AtomicUsize,
 }
 
+/// Real servers that scenarios share, and how many more may.
+struct Shared {
+    pair: Outcome<Arc<Servers>>,
+    left: usize,
+}
+
+/// Then fresh ones are started, and the others end with the last that plays on them. For Consul keeps the connection of a
+/// blocking query whose client is gone until the query's wait is over (5 minutes), and gives a client address no more than
+/// 200 of them: each program that ends leaves a handful.
+const SHARED_BY: usize = 25;
+
 impl Stage {
     pub(crate) fn new(runtime: Handle) -> Stage {
         remember_panics();
-        Stage { runtime, real: OnceCell::new(), alone: Semaphore::new(1), played: AtomicUsize::new(0) }
+        let real = Mutex::new(Shared { pair: Err(String::new()), left: 0 });
+        Stage { runtime, real, alone: Semaphore::new(1), played: AtomicUsize::new(0) }
     }
 
     /// Plays one scenario on this thread. A failure says why and shows the end of the program's logs.
@@ -104,7 +116,12 @@ impl Stage {
         if kind == Kind::Sim || scenario.alone {
             return Servers::start(kind).await.map(Arc::new);
         }
-        self.real.get_or_init(async || Servers::start(kind).await.map(Arc::new)).await.clone()
+        let mut shared = self.real.lock().await;
+        if shared.left == 0 {
+            *shared = Shared { pair: Servers::start(kind).await.map(Arc::new), left: SHARED_BY };
+        }
+        shared.left -= 1;
+        shared.pair.clone()
     }
 }
 

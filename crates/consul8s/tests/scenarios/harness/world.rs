@@ -121,6 +121,7 @@ impl World {
             admin: free_address().to_string(),
             lease: self.namespace.clone(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            environment: Vec::new(),
         }
     }
 

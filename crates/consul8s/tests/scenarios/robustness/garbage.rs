@@ -11,6 +11,9 @@ use crate::harness::{Index, Meddler, Outcome, Scenario, Spoiled, World, scenario
 
 pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(garbage_from_consul)];
 
+/// What failed again and again is tried again after at most 30 s.
+const FOLLOWED: Duration = Duration::from_secs(40);
+
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HTML: &[(&str, &str)] = &[("content-type", "text/html")];
 const LEADER: (&str, &str) = ("x-consul-knownleader", "true");
@@ -87,11 +90,10 @@ async fn garbage_from_consul(world: &World) -> Outcome {
     }
 
     world.consul.register(&instances[2].clone().checked("critical")).await?;
-    // Each failure in a row makes the next attempt later, up to half a minute.
-    let patient = Duration::from_secs(60);
-    world.publishes_within(patient, "web", &[&ready[0], &ready[1], &ready[2].replace(" ready", " not-ready")]).await?;
+    let failing = ready[2].replace(" ready", " not-ready");
+    world.publishes_within(FOLLOWED, "web", &[&ready[0], &ready[1], &failing]).await?;
     world.kube.annotate("db", "consul8s/service.tags", Some("new")).await?;
     let tagged = format!("{}.db db.example.com:80 passing tags=new", world.namespace);
-    world.registers_within(patient, &world.own("db"), &[&tagged]).await?;
+    world.registers_within(FOLLOWED, &world.own("db"), &[&tagged]).await?;
     Ok(())
 }

@@ -28,8 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(leader_terminated),
     scenario!(leader_paused),
     scenario!(restarted_alone),
-    scenario!(once_beside_a_leader)
-        .only(crate::harness::Kind::Sim, "on real servers `-1` did not always end within a minute: to be found out"),
+    scenario!(once_beside_a_leader),
     scenario!(without_an_election),
     scenario!(leases_forbidden).only(Kind::Real, "the simulated API server asks nobody who they are"),
 ];

@@ -1,11 +1,13 @@
 //! Kubernetes → Consul.
 
+mod access;
 mod addresses;
 mod clusters;
 mod documented;
 mod nodes;
 mod original;
 mod ownership;
+mod purge;
 mod readiness;
 mod registration;
 mod removal;
@@ -25,6 +27,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         clusters::SCENARIOS,
         original::SCENARIOS,
         removal::SCENARIOS,
+        purge::SCENARIOS,
+        access::SCENARIOS,
     ];
     files.concat()
 }

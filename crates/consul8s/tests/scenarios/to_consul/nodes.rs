@@ -13,11 +13,7 @@ use serde_json::{Value, json};
 use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SERVICES, SLICES, SOON, Scenario, World, eventually, remove, scenario, so, view};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(node_ports),
-    scenario!(node_ports_after_a_restart)
-        .only(crate::harness::Kind::Sim, "on real servers `-1` did not always end within a minute: to be found out"),
-];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(node_ports), scenario!(node_ports_after_a_restart)];
 
 const NODES: &str = "/api/v1/nodes";
 

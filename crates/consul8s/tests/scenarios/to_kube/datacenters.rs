@@ -11,7 +11,7 @@ use std::time::Duration;
 use consul8s_testbed::{Consul, ConsulOptions};
 use tokio::time::Instant;
 
-use crate::harness::{Instance, Kind, Outcome, Scenario, World, scenario, so};
+use crate::harness::{EVENTS, Instance, Kind, Outcome, SOON, Scenario, World, eventually, scenario, so};
 
 const BECAUSE: &str = "the simulated Consul has one datacenter";
 
@@ -79,6 +79,12 @@ async fn failover_while_the_primary_has_none(world: &World) -> Outcome {
     primary.register(&two.here.clone().checked("critical")).await?;
     let took = world.publishes("web", &[&there]).await?;
     so(took < Duration::from_secs(2), || format!("it took {took:?}"))?;
+    eventually("the switch is told", SOON, async || {
+        let events = world.kube.list(EVENTS).await?;
+        let told = |event: &serde_json::Value| event["reason"] == "FailedOver";
+        so(events.iter().any(told), || format!("{events:#?}"))
+    })
+    .await?;
     // What is in use stands on our slices.
     program.terminate(Duration::from_secs(5)).await?;
     let _program = start()?;

@@ -4,21 +4,28 @@
 //! | --- | --- |
 //! | `released_by_its_id` | hold (a), with its id on the Service |
 //! | `released_by_true` | once: it must be taken away before it counts again |
+//! | `released_on_the_lease` | the same for all Services; it is taken away when it was used |
+//! | `wiped_while_we_were_down` | S10: the Lease remembers how far Consul had counted |
 //! | `held_over_a_restart` | the hold goes on, and ends when it would have ended |
 //! | `a_host_of_many_services` | hold (b): each alone would go, together they stay, until they come back |
+//! | `token_that_sees_less` | a token that lost rights, and none at all: nothing goes, and the condition says why |
 
 use std::time::Duration;
 
-use serde_json::Value;
+use consul8s_testbed::ConsulOptions;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Instance, Outcome, Running, SOON, Scenario, World, eventually, scenario, so};
+use crate::harness::{Instance, Kind, LEASES, Outcome, Running, SOON, Scenario, World, eventually, scenario, so};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(released_by_its_id),
     scenario!(released_by_true),
+    scenario!(released_on_the_lease),
+    scenario!(wiped_while_we_were_down).alone(),
     scenario!(held_over_a_restart),
     scenario!(a_host_of_many_services),
+    scenario!(token_that_sees_less).only(Kind::Real, "the simulated Consul has no tokens with policies"),
 ];
 
 const HELD: (&str, &[(&str, &str)]) = ("consul8s_removals_held", &[("direction", "to_kube")]);
@@ -91,6 +98,61 @@ async fn released_by_true(world: &World) -> Outcome {
     holds(&program, 0.0).await
 }
 
+async fn released_on_the_lease(world: &World) -> Outcome {
+    let (program, ..) = held(world, &[]).await?;
+    let annotate = json!({ "metadata": { "annotations": { ALLOW: "true" } } });
+    world.kube.merge(LEASES, &world.namespace, &annotate).await?;
+    world.publishes("web", &[]).await?;
+    holds(&program, 0.0).await?;
+    eventually("it is taken away", SOON, async || {
+        let lease = world.kube.get(LEASES, &world.namespace).await?;
+        so(lease["metadata"]["annotations"][ALLOW].is_null(), || format!("{lease:#}"))
+    })
+    .await
+}
+
+async fn wiped_while_we_were_down(world: &World) -> Outcome {
+    // Consul has counted further than it will have after the wipe.
+    for _ in 0..40 {
+        world.consul.register(&world.instance("other")).await?;
+    }
+    let [steady, lost] = world.registered_instances("web").await?;
+    world.create_to_kube("web", |_| ()).await?;
+    let program = world.start()?;
+    let [steady_at, lost_at] = [&steady, &lost].map(|instance| format!("{}:8080 ready", instance.address));
+    world.publishes("web", &[&steady_at, &lost_at]).await?;
+    let marked = async |other_than: &str| {
+        eventually("the Lease says how far Consul has counted", SOON, async || {
+            let lease = world.kube.get(LEASES, &world.namespace).await?;
+            let mark = &lease["metadata"]["annotations"]["consul8s/lineage"];
+            so(!mark.is_null() && *mark != other_than, || format!("{lease:#}"))?;
+            Ok(crate::harness::text(mark))
+        })
+        .await
+    };
+    let mark = marked("").await?;
+    program.terminate(Duration::from_secs(5)).await?;
+    world.servers.wipe_consul().await?;
+    world.servers.start_consul().await?;
+    world.consul.register(&steady).await?;
+
+    let recorder = world.record("web").await?;
+    let program = world.start()?;
+    holds(&program, 1.0).await?;
+    marked(&mark).await?;
+    // Longer than any absence needs that is only confirmed, and over another restart, which finds the new mark.
+    sleep(Duration::from_secs(15)).await;
+    program.terminate(Duration::from_secs(5)).await?;
+    let program = world.start()?;
+    holds(&program, 1.0).await?;
+    sleep(Duration::from_secs(15)).await;
+    holds(&program, 1.0).await?;
+    recorder.always("both ready", |endpoints| endpoints == [steady_at.clone(), lost_at.clone()])?;
+    world.consul.register(&lost).await?;
+    holds(&program, 0.0).await?;
+    recorder.always("both ready", |endpoints| endpoints == [steady_at.clone(), lost_at.clone()])
+}
+
 async fn held_over_a_restart(world: &World) -> Outcome {
     const HOLD: Duration = Duration::from_secs(30);
     let begun = Instant::now();
@@ -159,4 +221,62 @@ async fn a_host_of_many_services(world: &World) -> Outcome {
         recorder.always("all four ready", |endpoints| endpoints == lines.as_slice())?;
     }
     Ok(())
+}
+
+/// What a token may read of these nodes and of every service.
+fn rules(nodes: &[&Instance]) -> String {
+    let nodes = nodes.iter().map(|instance| format!("node \"{}\" {{ policy = \"read\" }}\n", instance.node));
+    nodes.chain(["service_prefix \"\" { policy = \"read\" }".to_owned()]).collect()
+}
+
+async fn token_that_sees_less(world: &World) -> Outcome {
+    let told = |why: consul8s_testbed::TestbedError| why.to_string();
+    let options = ConsulOptions { acl: true, ..ConsulOptions::default() };
+    let consul = consul8s_testbed::Consul::start(options).await.map_err(told)?;
+    let put = async |path: &str, body: Value| -> Outcome<Value> {
+        let reply = consul.put(path, &body).await.map_err(|why| why.to_string())?;
+        if reply.is_ok() { Ok(reply.json()) } else { Err(format!("{path}: {} {}", reply.status, reply.body)) }
+    };
+    let instances: [Instance; 3] = std::array::from_fn(|_| world.instance("web"));
+    let register = async |instance: &Instance, tag: &str| {
+        let Instance { node, node_address, service, id, address, port, .. } = instance;
+        let service = json!({ "ID": id, "Service": service, "Address": address, "Port": port, "Tags": [tag] });
+        put("/v1/catalog/register", json!({ "Node": node, "Address": node_address, "Service": service })).await
+    };
+    for instance in &instances {
+        register(instance, "new").await?;
+    }
+    let [first, second, third] = &instances;
+    let policy = |rules: String| json!({ "Name": "consul8s", "Rules": rules });
+    let made = put("/v1/acl/policy", policy(rules(&[first, second, third]))).await?;
+    let path = format!("/v1/acl/policy/{}", crate::harness::text(&made["ID"]));
+    let token = put("/v1/acl/token", json!({ "Policies": [{ "Name": "consul8s" }] })).await?;
+    let token = crate::harness::text(&token["SecretID"]);
+    world.create_to_kube("web", |_| ()).await?;
+    let launch = || world.program().consul(consul.http_addr());
+    let program = launch().env("CONSUL_HTTP_TOKEN", &token).start()?;
+    let lines = instances.each_ref().map(|instance| format!("{}:8080 ready", instance.address));
+    let all: Vec<&str> = lines.iter().map(String::as_str).collect();
+    world.publishes("web", &all).await?;
+    let recorder = world.record("web").await?;
+
+    // What a token may see wakes no question; what changes does.
+    put(&path, policy(rules(&[first]))).await?;
+    register(first, "narrow").await?;
+    program.counts("consul8s_problems", &[("reason", "ConsulPermissionDenied")], |count| count == 1.0).await?;
+    holds(&program, 2.0).await?;
+    put(&path, policy(rules(&[first, second, third]))).await?;
+    register(first, "wide").await?;
+    holds(&program, 0.0).await?;
+    program.terminate(Duration::from_secs(5)).await?;
+
+    // Nobody's token at all, and the anonymous one sees one of three.
+    put(&path, policy(rules(&[first]))).await?;
+    put("/v1/acl/token/00000000-0000-0000-0000-000000000002", json!({ "Policies": [{ "Name": "consul8s" }] })).await?;
+    let program = launch().start()?;
+    program.counts("consul8s_problems", &[("reason", "ConsulPermissionDenied")], |count| count == 1.0).await?;
+    holds(&program, 2.0).await?;
+    sleep(Duration::from_secs(20)).await;
+    holds(&program, 2.0).await?;
+    recorder.always("all three ready", |endpoints| endpoints == lines)
 }

@@ -29,8 +29,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Within this time drift is repaired.
-/// The promise is 5 s; the rest is for a loaded machine.
-const REPAIRED: Duration = Duration::from_secs(20);
+const REPAIRED: Duration = Duration::from_secs(5);
 
 /// A Service `web` with two endpoints and its only slice.
 async fn published(world: &World) -> Outcome<([String; 2], Value)> {
