@@ -16,6 +16,7 @@ use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
 use consul8s_core::packing::{self, SliceChange};
 use consul8s_core::ports::{ConsulApi, KubeApi};
 use consul8s_core::problem::Problem;
+use consul8s_core::settings::Direction;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_kube::failover::{self, Choice};
 use consul8s_core::to_kube::{self, Mode};
@@ -79,11 +80,14 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         (Some(service), Some(intent)) => {
             let look = Look { controller, service, slices: &slices, now };
             match course(&look, world, intent) {
-                Course::Follow(wish, mode) => {
-                    bind(controller, world, key, Some(&wish), now);
-                    world.record(key).yielding = None;
-                    look.follow(world, *wish, mode)
-                }
+                Course::Follow(wish, mode) => match forbidden(&look, &wish) {
+                    // A rule is not put off by annotations that can't be read.
+                    Some(problem) => {
+                        let troubles = vec![problem];
+                        SlicePlan { troubles, ..look.withdraw(world, UserIntent::NotAllowed) }
+                    }
+                    None => look.bind_and_follow(world, *wish, mode),
+                },
                 Course::Leave => SlicePlan::default(),
                 Course::Withdraw(why) => look.withdraw(world, why),
                 Course::Yield => look.yield_to_others(world),
@@ -117,11 +121,25 @@ fn course<K, C>(look: &Look<'_, K, C>, world: &mut World, intent: &Intent) -> Co
         }
         Intent::Yield => Course::Yield,
         Intent::None(why) => Course::Withdraw(*why),
+        Intent::Forbidden(_) => Course::Withdraw(UserIntent::NotAllowed),
         Intent::ToConsul(_) => Course::Withdraw(UserIntent::OtherDirection),
     }
 }
 
+/// What a rule says of settings that are followed though the Service's own can't be understood.
+fn forbidden<K, C>(look: &Look<'_, K, C>, wish: &ToKube) -> Option<Problem> {
+    let rules = &look.controller.settings.rules;
+    rules.refusal(&look.service.key.namespace, Direction::ToKube, &wish.query.name)
+}
+
 impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
+    fn bind_and_follow(&self, world: &mut World, wish: ToKube, mode: Mode) -> SlicePlan {
+        let key = &self.service.key;
+        bind(self.controller, world, key, Some(&wish), self.now);
+        world.record(key).yielding = None;
+        self.follow(world, wish, mode)
+    }
+
     fn withdraw(&self, world: &mut World, why: UserIntent) -> SlicePlan {
         let key = &self.service.key;
         bind(self.controller, world, key, None, self.now);
