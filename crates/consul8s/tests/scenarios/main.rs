@@ -36,12 +36,19 @@
 //! | `robustness/outages.rs` | S2, §5 at start: either side down and up |
 //! | `robustness/ha.rs` | §7, L5, S6: two replicas, one Lease |
 //! | `robustness/garbage.rs` | S2, S8, S10: answers that make no sense, a Consul that forgot everything |
+//! | `security/configuration.rs` | §5 `--config`, who goes before whom, tokens in plain text |
+//! | `security/rules.rs` | §1 rules |
+//! | `security/policies.rs` | §5 `--policy` |
+//! | `security/rights.rs` | §5 `rbac`, `acl-policy`: enough, and no more |
+//! | `security/tls.rs` | §5 TLS to Consul, rotated certificates and tokens |
+//! | `security/secrets.rs` | no secret in anything that is shown |
 //! | `telling.rs` | §6 Events and the condition |
 //! | `robustness/commands.rs` | §5 exit codes, `-1`, `plan`, listeners; §6 the original's metrics |
 
 mod harness;
 mod import;
 mod robustness;
+mod security;
 mod telling;
 mod to_consul;
 mod to_kube;
@@ -73,6 +80,7 @@ fn trials(stage: &Arc<Stage>, kind: Kind) -> Vec<Trial> {
         .chain(import::scenarios())
         .chain(to_consul::scenarios())
         .chain(robustness::scenarios())
+        .chain(security::scenarios())
         .chain(telling::scenarios());
     let trial = |scenario: Scenario| {
         let stage = Arc::clone(stage);

@@ -1,0 +1,3 @@
+//! Later.
+use crate::harness::Scenario;
+pub(crate) const SCENARIOS: &[Scenario] = &[];
