@@ -1,5 +1,7 @@
 //! A Consul agent: a server with its own data, or a client agent that joins one.
 
+mod servers;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -77,6 +79,14 @@ struct AgentPorts {
     serf_wan: Option<Port>,
 }
 
+impl AgentPorts {
+    fn take(is_server: bool, wan: bool) -> Result<Self> {
+        let rpc = if is_server { Some(Port::take()?) } else { None };
+        let serf_wan = if is_server && wan { Some(Port::take()?) } else { None };
+        Ok(Self { http: Port::take()?, serf_lan: Port::take()?, rpc, serf_wan })
+    }
+}
+
 /// Whom an agent joins.
 #[derive(Clone, Copy)]
 enum Join<'a> {
@@ -86,6 +96,8 @@ enum Join<'a> {
     Lan(&'a Port),
     /// As the first server of its datacenter, this server of another one.
     Wan(&'a Port),
+    /// As one of several servers of a datacenter, all of them, at these addresses for gossip.
+    Servers(&'a [String]),
 }
 
 impl Consul {
@@ -138,23 +150,25 @@ impl Consul {
     }
 
     async fn launch(options: ConsulOptions, join: Join<'_>) -> Result<Self> {
+        let ports = AgentPorts::take(!matches!(join, Join::Lan(_)), options.wan)?;
+        let mut consul = Self::prepare(options, ports, join)?;
+        consul.start_again().await?;
+        Ok(consul)
+    }
+
+    /// Everything up to the process.
+    fn prepare(options: ConsulOptions, ports: AgentPorts, join: Join<'_>) -> Result<Self> {
         let program = CONSUL.locate()?;
         let folder = tempfile::Builder::new()
             .prefix("consul8s-consul-")
             .tempdir()
             .map_err(TestbedError::io("creating a temporary folder"))?;
-        let is_server = !matches!(join, Join::Lan(_));
-        let rpc = if is_server { Some(Port::take()?) } else { None };
-        let serf_wan = if is_server && options.wan { Some(Port::take()?) } else { None };
-        let ports = AgentPorts { http: Port::take()?, serf_lan: Port::take()?, rpc, serf_wan };
         let config = folder.path().join("consul.json");
         let text = agent_config(&options, &ports, join, &data_folder(folder.path()));
         fs::write(&config, text.to_string()).map_err(TestbedError::io(format!("writing {}", config.display())))?;
         let arguments = vec!["agent".to_owned(), format!("-config-file={}", config.display())];
         let server = Server::new(&format!("consul-{}", options.node_name), program, arguments, folder.path())?;
-        let mut consul = Self { server, options, http_addr: ports.http.address(), ready: None, ports, folder };
-        consul.start_again().await?;
-        Ok(consul)
+        Ok(Self { server, options, http_addr: ports.http.address(), ready: None, ports, folder })
     }
 
     /// `127.0.0.1:PORT` of its HTTP interface, the same for its whole life; the value for `CONSUL_HTTP_ADDR`.
@@ -320,6 +334,11 @@ fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Join<'_>, dat
         Join::Wan(port) => {
             config["retry_join_wan"] = json!([port.address()]);
             config["retry_interval_wan"] = json!("1s");
+        }
+        Join::Servers(all) => {
+            config["bootstrap_expect"] = json!(all.len());
+            config["retry_join"] = json!(all);
+            config["retry_interval"] = json!("1s");
         }
     }
     if options.acl {
