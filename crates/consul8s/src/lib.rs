@@ -10,6 +10,7 @@ pub mod config;
 pub mod controller;
 pub mod counted;
 pub mod demo;
+pub mod dice;
 pub mod feeds;
 pub mod flag_values;
 pub mod import;

@@ -39,6 +39,7 @@ pub async fn follow<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>,
             controller.follow_release(&leadership);
         }
         tokio::select! {
+            biased;
             Ok(()) = gains.changed() => last = None,
             () = tokio::time::sleep(SOON) => {}
         }

@@ -94,12 +94,14 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
             let free = self.running.len() < AT_ONCE;
             let first = self.due.first().map(|(at, _)| self.controller.clock.instant(*at));
             tokio::select! {
+                // What may come without end comes last, so that it keeps nothing else waiting.
+                biased;
                 () = end.cancelled() => {}
                 Ok(()) = gains.changed() => self.begin_again(),
-                () = mailbox.news() => self.take_in(),
-                _ = ticks.tick() => self.look_at_all(),
                 Some(ended) = self.running.join_next() => self.ended(ended),
+                _ = ticks.tick() => self.look_at_all(),
                 () = at(first), if free && first.is_some() => self.ask_next(false),
+                () = mailbox.news() => self.take_in(),
             }
         }
         if tokio::time::timeout(patience, self.tell_the_rest()).await.is_err() {
