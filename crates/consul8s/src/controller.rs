@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::feeds::{self, Demand};
 use crate::import::{self, Progress};
 use crate::metrics::Metrics;
+use crate::neighbours;
 use crate::queue::Queue;
 use crate::remembered;
 use crate::resolve::{Lookups, Resolver};
@@ -106,6 +107,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             tasks.spawn(feeds::run_demanded(self.clone(), demanded));
         }
         tasks.spawn(import::run(self.clone(), writers.clone()));
+        tasks.spawn(neighbours::follow_leases(self.clone()));
+        tasks.spawn(neighbours::count_out_of_scope(self.clone()));
         if let Some(looking) = self.lookups.start(&self) {
             tasks.spawn(looking);
         }
@@ -239,7 +242,6 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         world.consul_answers(now);
         let Some(source) = world.sources.get_mut(query) else { return };
         source.heard = now;
-        source.changed = now;
         source.trouble = None;
         if lineage_broken {
             tracing::warn!(service = %query, index = answer.meta.index, "Consul counts from a lower index: it was restored or wiped; what it no longer shows is held");

@@ -16,6 +16,7 @@ pub mod import;
 pub mod leader;
 pub mod logging;
 pub mod metrics;
+pub mod neighbours;
 pub mod once;
 pub mod plan;
 pub mod purge;

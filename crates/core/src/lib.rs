@@ -21,6 +21,7 @@ pub mod import;
 pub mod intent;
 pub mod kube;
 pub mod names;
+pub mod neighbours;
 pub mod packing;
 pub mod plan;
 pub mod ports;

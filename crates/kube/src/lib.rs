@@ -14,6 +14,7 @@ mod error;
 mod imports;
 mod item;
 mod lease;
+mod neighbours;
 mod teller;
 mod transport;
 mod watch;
