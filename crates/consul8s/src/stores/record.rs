@@ -44,6 +44,8 @@ pub struct Record {
     pub original: adopt::Memory,
     /// What was done beside slices and registrations and has not been told yet.
     pub deeds: BTreeMap<Reason, String>,
+    /// What writes that got no answer may have done: told when it is seen that it is done.
+    pub attempted: BTreeMap<Reason, String>,
     /// How it left Kubernetes, when it is not there.
     pub gone: Option<Gone>,
     /// What the last look found.
