@@ -145,7 +145,8 @@ impl KubeTeller for Teller {
         }
         // An attempt that got no answer may have made it: the next one has the same name, so that it is told once.
         let attempted = running.filter(|series| series.count == 0);
-        let name = attempted.as_ref().map_or_else(|| event_name(regarding, Timestamp::now()), |series| series.name.clone());
+        let name =
+            attempted.as_ref().map_or_else(|| event_name(regarding, Timestamp::now()), |series| series.name.clone());
         self.remember(same.clone(), Series { name: name.clone(), count: 0, last: now });
         match self.create(event, regarding, &name).await {
             Err(error) if error.kind == ErrorKind::Conflict && attempted.is_some() => {}
