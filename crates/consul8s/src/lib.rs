@@ -22,6 +22,7 @@ pub mod once;
 pub mod plan;
 pub mod purge;
 pub mod queue;
+pub mod release;
 pub mod remembered;
 pub mod resolve;
 pub mod run;
