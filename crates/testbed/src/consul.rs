@@ -1,5 +1,7 @@
 //! A Consul agent: a server with its own data, or a client agent that joins one.
 
+mod tls;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +38,8 @@ pub struct ConsulOptions {
     /// HTTP connections that it takes from one address. Consul ends a blocking query only when its time is over, also when who asked
     /// is gone, so many short-lived clients need more than the default.
     pub connections_per_client: u32,
+    /// A server that serves HTTPS beside HTTP ([`Consul::https_addr`]), and with it HTTP/2.
+    pub https: bool,
 }
 
 /// Consul's own limit.
@@ -49,6 +53,7 @@ impl Default for ConsulOptions {
             acl: false,
             wan: false,
             connections_per_client: CONNECTIONS_PER_CLIENT,
+            https: false,
         }
     }
 }
@@ -70,6 +75,8 @@ pub struct Consul {
 #[derive(Debug)]
 struct AgentPorts {
     http: Port,
+    /// With [`ConsulOptions::https`].
+    https: Option<Port>,
     serf_lan: Port,
     /// Servers talk to each other and to clients here; only servers have one.
     rpc: Option<Port>,
@@ -146,9 +153,15 @@ impl Consul {
         let is_server = !matches!(join, Join::Lan(_));
         let rpc = if is_server { Some(Port::take()?) } else { None };
         let serf_wan = if is_server && options.wan { Some(Port::take()?) } else { None };
-        let ports = AgentPorts { http: Port::take()?, serf_lan: Port::take()?, rpc, serf_wan };
+        let https = if is_server && options.https { Some(Port::take()?) } else { None };
+        let ports = AgentPorts { http: Port::take()?, https, serf_lan: Port::take()?, rpc, serf_wan };
         let config = folder.path().join("consul.json");
-        let text = agent_config(&options, &ports, join, &data_folder(folder.path()));
+        let mut text = agent_config(&options, &ports, join, &data_folder(folder.path()));
+        if let Some(https) = &ports.https {
+            tls::create(&program, folder.path(), &options.datacenter)?;
+            text["ports"]["https"] = json!(https.number());
+            text["tls"] = tls::config(folder.path(), &options.datacenter);
+        }
         fs::write(&config, text.to_string()).map_err(TestbedError::io(format!("writing {}", config.display())))?;
         let arguments = vec!["agent".to_owned(), format!("-config-file={}", config.display())];
         let server = Server::new(&format!("consul-{}", options.node_name), program, arguments, folder.path())?;
@@ -161,6 +174,18 @@ impl Consul {
     #[must_use]
     pub fn http_addr(&self) -> &str {
         &self.http_addr
+    }
+
+    /// `https://127.0.0.1:PORT`, with [`ConsulOptions::https`]; clients must trust [`Consul::ca_file`].
+    #[must_use]
+    pub fn https_addr(&self) -> Option<String> {
+        self.ports.https.as_ref().map(|port| format!("https://{}", port.address()))
+    }
+
+    /// The certificate that its HTTPS interface is to be trusted by, as PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        tls::ca_file(self.folder.path())
     }
 
     /// The token that may do everything, with [`ConsulOptions::acl`].
