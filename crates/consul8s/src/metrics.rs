@@ -68,6 +68,7 @@ pub struct Metrics {
     pending: Family<ByChange, Gauge>,
     held: Family<ByDirection, Gauge>,
     services: Family<ByState, Gauge>,
+    out_of_scope: Gauge,
     problems: Family<ByReason, Gauge>,
     dropped: Family<ByDrop, Gauge>,
     endpoints: Family<ByReady, Gauge>,
@@ -97,6 +98,8 @@ pub struct Write {
 pub struct Snapshot {
     /// Services by direction and state.
     pub services: Vec<(Direction, &'static str, u64)>,
+    /// Services that bear a label of ours outside our scope.
+    pub out_of_scope: u64,
     /// Problems by reason.
     pub problems: Vec<(Reason, u64)>,
     /// Instances left out, by direction and reason.
@@ -143,6 +146,7 @@ impl Metrics {
             pending: Family::default(),
             held: Family::default(),
             services: Family::default(),
+            out_of_scope: Gauge::default(),
             problems: Family::default(),
             dropped: Family::default(),
             endpoints: Family::default(),
@@ -175,6 +179,11 @@ impl Metrics {
         r.register("pending_changes", "Changes planned and not written", m.pending.clone());
         r.register("removals_held", "Endpoints and registrations kept by the guard", m.held.clone());
         r.register("services", "Services by direction and state", m.services.clone());
+        r.register(
+            "services_out_of_scope",
+            "Services outside the scope that bear a label of ours, where they may be listed",
+            m.out_of_scope.clone(),
+        );
         r.register("problems", "Problems by reason", m.problems.clone());
         r.register("instances_dropped", "Instances and addresses left out, by reason", m.dropped.clone());
         r.register("endpoints", "Endpoints published, by readiness", m.endpoints.clone());
@@ -292,6 +301,7 @@ impl Metrics {
         }
         self.watch_delay_bound.set(now.watch_delay_bound);
         self.queue_depth.set(int(now.queue_depth));
+        self.out_of_scope.set(int(now.out_of_scope));
     }
 }
 

@@ -56,6 +56,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             |map: BTreeMap<(Direction, &'static str), u64>| map.into_iter().map(|((d, w), n)| (d, w, n)).collect();
         Snapshot {
             services: flat(services),
+            out_of_scope: world.out_of_scope.as_ref().map_or(0, |outside| outside.len() as u64),
             problems: problems.into_iter().collect(),
             dropped: flat(dropped),
             endpoints,

@@ -17,6 +17,8 @@ pub struct Needs {
     pub adopt_endpoints: bool,
     /// ConsulImports are carried out.
     pub imports: bool,
+    /// Only some namespaces are looked at.
+    pub namespaced: bool,
     /// Name of the Lease.
     pub lease: String,
 }
@@ -57,7 +59,7 @@ pub fn grants(needs: &Needs) -> Vec<Grant> {
     let to_kube = needs.directions.contains(&Direction::ToKube);
     let to_consul = needs.directions.contains(&Direction::ToConsul);
     let imports = to_kube && needs.imports;
-    let mut all = Table { grants: Vec::new(), lease: &needs.lease };
+    let mut all = Table::default();
 
     all.named(
         Place::Cluster,
@@ -77,6 +79,9 @@ pub fn grants(needs: &Needs) -> Vec<Grant> {
             "Whether a Service that is missing from a list is really gone.",
         );
     }
+    if needs.namespaced {
+        all.add(Place::Cluster, "", "services", &["list"], "How many labelled Services lie outside the namespaces.");
+    }
     all.add(Place::Scope, DISCOVERY, "endpointslices", &["list", "watch"], "Who serves a Service.");
     if to_kube && writes {
         let verbs = ["create", "update", "delete"];
@@ -86,6 +91,10 @@ pub fn grants(needs: &Needs) -> Vec<Grant> {
         let why =
             "What the Python original left. Only for moving from it: with --adopt-endpoints=false it is left out.";
         all.add(Place::Scope, "", "endpoints", &["get", "patch"], why);
+    }
+    if to_kube {
+        let why = "Whether another installation is alive whose EndpointSlices stand on our Services.";
+        all.add(Place::Cluster, LEASES, "leases", &["get"], why);
     }
     if to_consul {
         all.add(Place::Cluster, "", "nodes", &["list", "watch"], "Addresses of nodes, while a Service rests on them.");
@@ -104,8 +113,9 @@ pub fn grants(needs: &Needs) -> Vec<Grant> {
             &["create"],
             "Who may write. Kubernetes can't bind this verb to a name.",
         );
-        let lease = needs.lease.clone();
-        all.named(Place::Lease, LEASES, "leases", &["get", "update"], &lease, "The same.");
+        // The right to read all of them covers ours.
+        let verbs: &[&str] = if to_kube { &["update"] } else { &["get", "update"] };
+        all.named(Place::Lease, LEASES, "leases", verbs, &needs.lease, "The same.");
     }
     all.grants
 }
@@ -115,12 +125,12 @@ const EVENTS: &str = "events.k8s.io";
 const LEASES: &str = "coordination.k8s.io";
 const OURS: &str = "consul8s.io";
 
-struct Table<'a> {
+#[derive(Default)]
+struct Table {
     grants: Vec<Grant>,
-    lease: &'a str,
 }
 
-impl Table<'_> {
+impl Table {
     fn add(
         &mut self,
         place: Place,
@@ -141,7 +151,6 @@ impl Table<'_> {
         name: &str,
         why: &'static str,
     ) {
-        debug_assert!(place != Place::Lease || name == self.lease);
         self.grants.push(Grant { place, group, resource, verbs: verbs.to_vec(), name: Some(name.to_owned()), why });
     }
 
@@ -172,6 +181,7 @@ mod tests {
             policy: Policy::Sync,
             adopt_endpoints: true,
             imports: true,
+            namespaced: false,
             lease: "consul8s".to_owned(),
         }
     }
@@ -202,6 +212,8 @@ mod tests {
         ] {
             assert_eq!((has(&to_kube, part), has(&to_consul, part)), (in_to_kube, in_to_consul), "{part}");
         }
+        assert!(!has(&to_kube, "Cluster services"));
+        assert!(has(&Needs { namespaced: true, ..to_kube.clone() }, "Cluster services list"));
         let without = Needs { imports: false, adopt_endpoints: false, ..to_kube };
         assert!(!has(&without, "services create") && !has(&without, "consulimports") && !has(&without, "endpoints "));
     }

@@ -16,9 +16,9 @@ use crate::config::Options;
 /// A kubeconfig that can't be used.
 #[expect(clippy::print_stdout, reason = "the rights are what was asked for")]
 pub async fn run(options: &Options, args: RbacArgs) -> anyhow::Result<Exit> {
-    let lease = match options.lease_alone() {
-        Some(lease) => lease,
-        None => match options.access.connect().await {
+    let lease = match options.lease_wanted() {
+        (_, Some(namespace)) => options.lease(namespace),
+        (_, None) => match options.access.connect().await {
             Ok(connection) => options.lease(&connection.namespace),
             Err(ConnectError::NoWay { .. }) => options.lease("default"),
             Err(error) => return Err(error.into()),
@@ -34,6 +34,7 @@ fn manifest(options: &Options, args: RbacArgs, lease: &ObjectKey) -> String {
         policy: options.policy(),
         adopt_endpoints: options.adopts_endpoints(),
         imports: args.imports,
+        namespaced: matches!(options.scope, Scope::Namespaces(_)),
         lease: lease.name.clone(),
     };
     text(&needs, &options.scope, lease)

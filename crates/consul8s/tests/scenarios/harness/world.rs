@@ -19,7 +19,6 @@ use super::ports::free_address;
 use super::program::{Launch, Running};
 use super::record::Recorder;
 use super::servers::Servers;
-use super::stage::Scenario;
 use super::view;
 use super::wait::{SOON, eventually, so};
 
@@ -40,8 +39,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(super) async fn new(servers: Arc<Servers>, scenario: Scenario, number: usize) -> Outcome<World> {
-        let namespace = scenario.name.replace('_', "-");
+    pub(super) async fn new(servers: Arc<Servers>, namespace: String, number: usize) -> Outcome<World> {
         let folder = tempfile::Builder::new().prefix("consul8s-scenario-").tempdir().map_err(|why| why.to_string())?;
         servers.write_kubeconfig(&folder.path().join("kubeconfig"), &servers.kube_url(), &namespace)?;
         Ok(World {
