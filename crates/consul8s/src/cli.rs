@@ -37,6 +37,8 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what a sync would change. Writes nothing.
     Plan(PlanArgs),
+    /// Let go what the guard holds
+    Release(ReleaseArgs),
     /// Print the definition of ConsulImport, for `kubectl apply -f -`.
     Crd,
     /// Remove everything that this installation has registered in Consul; shows only, without --yes.
@@ -76,6 +78,18 @@ pub struct PlanArgs {
     /// Form of the output.
     #[arg(long, short = 'o', value_enum, default_value_t)]
     pub output: Output,
+}
+
+/// What to release.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ReleaseArgs {
+    /// A Service (NAME, svc/NAME or NAMESPACE/NAME), or a hold by its id (h-3f9a2c); a bare name is of the context's namespace, or --namespace
+    #[arg(value_name = "NAME|HOLD")]
+    pub what: Option<String>,
+    /// Everything that this installation holds
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// Flags of `purge`.

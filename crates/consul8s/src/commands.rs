@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, RunArgs};
 use crate::config::Options;
-use crate::{acl_policy, demo, logging, plan, purge, run};
+use crate::{acl_policy, demo, logging, plan, purge, release, run};
 
 /// How a command ended. The numbers are the contract's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +77,7 @@ async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
         }
         Command::Demo(args) => demo::run(args.end_after_story, stop).await,
         Command::Plan(args) => plan::run(options()?, args, stop).await,
+        Command::Release(args) => release::run(&options()?, &cli.flags.namespace, &args).await,
         Command::Crd => crd(),
         Command::Purge(args) => purge::run(options()?, args, stop).await,
         Command::AclPolicy => acl_policy::run(options()?, stop).await,

@@ -147,6 +147,12 @@ impl Options {
         ObjectKey::new(lease_namespace.as_deref().unwrap_or(context_namespace), lease_name.as_str())
     }
 
+    /// Name of the Lease, and its namespace where the command line or the environment says it.
+    #[must_use]
+    pub fn lease_wanted(&self) -> (&str, Option<&str>) {
+        (&self.identity.lease_name, self.identity.lease_namespace.as_deref())
+    }
+
     /// What looks up hostnames; none with `--resolve-hostnames=false`, or where the system has no DNS.
     #[must_use]
     pub fn resolver(&self) -> Option<Arc<dyn Resolver>> {

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::dice::Dice;
 use crate::feeds::{self, Demand};
 use crate::import::{self, Progress};
 use crate::metrics::Metrics;
@@ -45,6 +46,8 @@ pub struct Controller<K, C> {
     pub metrics: Arc<Metrics>,
     /// The clock.
     pub clock: Clock,
+    /// Where jitter comes from.
+    pub dice: Arc<Dice>,
     /// Services to look at.
     pub queue: Queue<ObjectKey>,
     /// How far Services are made from the catalog.
@@ -69,6 +72,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         // Unbounded, but each Service has at most one demand in it, and they are taken out without waiting for anything.
         let (demands, demanded) = mpsc::unbounded_channel();
         let clock = Clock::start();
+        let dice = Arc::new(Dice::default());
         Controller {
             world: Mutex::new(World::new(&settings, clock.now())),
             kube,
@@ -77,7 +81,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             directions,
             metrics,
             clock,
-            queue: Queue::default(),
+            queue: Queue::drawing(dice.clone()),
+            dice,
             imports: Progress::default(),
             few: Semaphore::new(FEW),
             demands,
@@ -90,6 +95,16 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     #[must_use]
     pub fn resolving(mut self, resolver: Option<Arc<dyn Resolver>>) -> Controller<K, C> {
         self.lookups = resolver.map(Lookups::with).unwrap_or_default();
+        self
+    }
+
+    /// The same, by another clock and with other dice: all that makes one run differ from the next.
+    #[must_use]
+    pub fn replayed(mut self, clock: Clock, dice: Dice) -> Controller<K, C> {
+        self.world = Mutex::new(World::new(&self.settings, clock.now()));
+        self.dice = Arc::new(dice);
+        self.queue = Queue::drawing(self.dice.clone());
+        self.clock = clock;
         self
     }
 
@@ -118,6 +133,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let slots = Arc::new(Semaphore::new(WORKERS));
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 Some(ended) = tasks.join_next() => resume(ended),
                 (key, slot) = self.next(&slots) => {

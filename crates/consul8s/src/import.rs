@@ -104,6 +104,6 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
             }
         };
         controller.imports.settle(true);
-        tokio::time::sleep(pause.mul_f64(0.8 + 0.4 * rand::random::<f64>())).await;
+        tokio::time::sleep(pause.mul_f64(0.8 + 0.4 * controller.dice.unit())).await;
     }
 }

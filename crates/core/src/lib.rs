@@ -27,6 +27,7 @@ pub mod plan;
 pub mod ports;
 pub mod problem;
 pub mod purge;
+pub mod release;
 pub mod repairs;
 pub mod settings;
 pub mod tell;

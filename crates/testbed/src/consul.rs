@@ -1,5 +1,8 @@
 //! A Consul agent: a server with its own data, or a client agent that joins one.
 
+mod servers;
+mod tls;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,6 +39,8 @@ pub struct ConsulOptions {
     /// HTTP connections that it takes from one address. Consul ends a blocking query only when its time is over, also when who asked
     /// is gone, so many short-lived clients need more than the default.
     pub connections_per_client: u32,
+    /// A server that serves HTTPS beside HTTP ([`Consul::https_addr`]), and with it HTTP/2.
+    pub https: bool,
 }
 
 /// Consul's own limit.
@@ -49,6 +54,7 @@ impl Default for ConsulOptions {
             acl: false,
             wan: false,
             connections_per_client: CONNECTIONS_PER_CLIENT,
+            https: false,
         }
     }
 }
@@ -70,11 +76,26 @@ pub struct Consul {
 #[derive(Debug)]
 struct AgentPorts {
     http: Port,
+    /// With [`ConsulOptions::https`].
+    https: Option<Port>,
     serf_lan: Port,
     /// Servers talk to each other and to clients here; only servers have one.
     rpc: Option<Port>,
     /// Servers of several datacenters find each other here, with [`ConsulOptions::wan`].
     serf_wan: Option<Port>,
+}
+
+impl AgentPorts {
+    fn take(is_server: bool, options: &ConsulOptions) -> Result<Self> {
+        let port_if = |wanted: bool| wanted.then(Port::take).transpose();
+        Ok(Self {
+            http: Port::take()?,
+            https: port_if(is_server && options.https)?,
+            serf_lan: Port::take()?,
+            rpc: port_if(is_server)?,
+            serf_wan: port_if(is_server && options.wan)?,
+        })
+    }
 }
 
 /// Whom an agent joins.
@@ -86,6 +107,8 @@ enum Join<'a> {
     Lan(&'a Port),
     /// As the first server of its datacenter, this server of another one.
     Wan(&'a Port),
+    /// As one of several servers of a datacenter, all of them, at these addresses for gossip.
+    Servers(&'a [String]),
 }
 
 impl Consul {
@@ -138,29 +161,48 @@ impl Consul {
     }
 
     async fn launch(options: ConsulOptions, join: Join<'_>) -> Result<Self> {
+        let ports = AgentPorts::take(!matches!(join, Join::Lan(_)), &options)?;
+        let mut consul = Self::prepare(options, ports, join)?;
+        consul.start_again().await?;
+        Ok(consul)
+    }
+
+    /// Everything up to the process.
+    fn prepare(options: ConsulOptions, ports: AgentPorts, join: Join<'_>) -> Result<Self> {
         let program = CONSUL.locate()?;
         let folder = tempfile::Builder::new()
             .prefix("consul8s-consul-")
             .tempdir()
             .map_err(TestbedError::io("creating a temporary folder"))?;
-        let is_server = !matches!(join, Join::Lan(_));
-        let rpc = if is_server { Some(Port::take()?) } else { None };
-        let serf_wan = if is_server && options.wan { Some(Port::take()?) } else { None };
-        let ports = AgentPorts { http: Port::take()?, serf_lan: Port::take()?, rpc, serf_wan };
         let config = folder.path().join("consul.json");
-        let text = agent_config(&options, &ports, join, &data_folder(folder.path()));
+        let mut text = agent_config(&options, &ports, join, &data_folder(folder.path()));
+        if let Some(https) = &ports.https {
+            tls::create(&program, folder.path(), &options.datacenter)?;
+            text["ports"]["https"] = json!(https.number());
+            text["tls"] = tls::config(folder.path(), &options.datacenter);
+        }
         fs::write(&config, text.to_string()).map_err(TestbedError::io(format!("writing {}", config.display())))?;
         let arguments = vec!["agent".to_owned(), format!("-config-file={}", config.display())];
         let server = Server::new(&format!("consul-{}", options.node_name), program, arguments, folder.path())?;
-        let mut consul = Self { server, options, http_addr: ports.http.address(), ready: None, ports, folder };
-        consul.start_again().await?;
-        Ok(consul)
+        Ok(Self { server, options, http_addr: ports.http.address(), ready: None, ports, folder })
     }
 
     /// `127.0.0.1:PORT` of its HTTP interface, the same for its whole life; the value for `CONSUL_HTTP_ADDR`.
     #[must_use]
     pub fn http_addr(&self) -> &str {
         &self.http_addr
+    }
+
+    /// `https://127.0.0.1:PORT`, with [`ConsulOptions::https`]; clients must trust [`Consul::ca_file`].
+    #[must_use]
+    pub fn https_addr(&self) -> Option<String> {
+        self.ports.https.as_ref().map(|port| format!("https://{}", port.address()))
+    }
+
+    /// The certificate that its HTTPS interface is to be trusted by, as PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        tls::ca_file(self.folder.path())
     }
 
     /// The token that may do everything, with [`ConsulOptions::acl`].
@@ -320,6 +362,11 @@ fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Join<'_>, dat
         Join::Wan(port) => {
             config["retry_join_wan"] = json!([port.address()]);
             config["retry_interval_wan"] = json!("1s");
+        }
+        Join::Servers(all) => {
+            config["bootstrap_expect"] = json!(all.len());
+            config["retry_join"] = json!(all);
+            config["retry_interval"] = json!("1s");
         }
     }
     if options.acl {

@@ -148,6 +148,22 @@ impl Kubernetes {
         self.api.kill();
     }
 
+    /// Kills etcd (SIGKILL) and waits until it is gone. Its data stays; the API server goes on, and answers next to nothing.
+    pub async fn stop_etcd(&mut self) {
+        self.etcd.kill();
+    }
+
+    /// Starts etcd on the same port and the same data, and waits until the API answers from it.
+    ///
+    /// # Errors
+    /// When a server ends or isn't ready within a minute.
+    pub async fn start_etcd(&mut self) -> Result<()> {
+        self.etcd.spawn()?;
+        let layout = &self.layout;
+        let ready = move || look(&layout.api_address, &layout.token, &layout.ca, READY_PATHS);
+        wait_until(&mut [&mut self.etcd, &mut self.api], "API with its first namespaces", ready).await
+    }
+
     /// Starts the API server on the same port and the same data, and waits as [`Kubernetes::start`] does. One that
     /// still runs is killed first. The controller manager is started again with it.
     ///

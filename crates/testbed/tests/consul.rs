@@ -118,3 +118,30 @@ async fn datacenters_answer_for_each_other() -> Result<(), TestbedError> {
     until_contains(&first, "/v1/catalog/service/web?dc=dc2", "vm-1", true).await;
     Ok(())
 }
+
+#[tokio::test]
+async fn three_servers_survive_the_loss_of_their_leader() -> Result<(), TestbedError> {
+    let mut servers = Consul::start_servers(&ConsulOptions::default(), 3).await?;
+    let web = json!({ "Node": "vm-1", "Address": "10.0.0.1", "Service": { "Service": "web", "Port": 80 } });
+    register(&servers[0], "/v1/catalog/register", web).await;
+    let first = servers[0].leader_among(&servers).await?.expect("a leader");
+    servers[first].stop().await;
+    let other = (first + 1) % 3;
+    let another_leads = async {
+        loop {
+            match servers[other].leader_among(&servers).await.expect("an answer") {
+                Some(leader) if leader != first => return,
+                _ => sleep(Duration::from_millis(50)).await,
+            }
+        }
+    };
+    timeout(Duration::from_secs(60), another_leads).await.expect("another leads");
+    assert_eq!(instances(&servers[other], "web").await, 1);
+    servers[first].start_again().await?;
+    for server in &mut servers {
+        server.wipe().await?;
+    }
+    Consul::start_all(&mut servers).await?;
+    assert_eq!(instances(&servers[first], "web").await, 0);
+    Ok(())
+}
