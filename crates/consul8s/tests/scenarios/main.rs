@@ -17,6 +17,10 @@
 //! | `to_kube/annotations.rs` | §2 annotations: ports, tags, filter, health, tagged_address, panic_threshold, suspend |
 //! | `to_kube/staleness.rs`, `datacenters.rs` | §2 max_staleness; datacenter and failover |
 //! | `to_kube/frozen.rs`, `refused.rs` | settings that can't be understood, or that Consul refuses: S8 |
+//! | `to_kube/bad_input.rs`, `hostile.rs` | "Bad input": refused values of each annotation, and what a catalog may hold |
+//! | `to_kube/services.rs`, `warnings.rs`, `zones.rs` | §2: type, selector, families, ports, labels; warnings; zones and hints; D4 |
+//! | `to_kube/installations.rs`, `scope.rs` | §2 slices of another installation; §1 which namespaces |
+//! | `to_kube/guide.rs` | the examples of docs/guides/to-kubernetes.md |
 //! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
 //! | `to_consul/documented.rs` | §4 registration; the original's manifest for this direction |
 //! | `to_consul/settings.rs` | §4 annotations: addresses, ID, name, port, tags, remove_registration |

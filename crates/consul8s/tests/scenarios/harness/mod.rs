@@ -12,6 +12,7 @@ mod program;
 mod record;
 mod servers;
 mod stage;
+mod told;
 pub(crate) mod view;
 mod wait;
 mod world;
