@@ -6,9 +6,10 @@
 mod look;
 mod session;
 mod sources;
+mod telling;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use consul8s_core::import::{Definition, Import};
@@ -47,11 +48,12 @@ impl Stored for Import {
 pub struct Progress {
     services: watch::Sender<()>,
     settled: AtomicBool,
+    in_conflict: AtomicUsize,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false) }
+        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false), in_conflict: AtomicUsize::new(0) }
     }
 }
 
@@ -65,6 +67,16 @@ impl Progress {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Relaxed)
+    }
+
+    /// How many imports have a service that could not get a name.
+    #[must_use]
+    pub fn in_conflict(&self) -> usize {
+        self.in_conflict.load(Ordering::Relaxed)
+    }
+
+    fn conflicts(&self, imports: usize) {
+        self.in_conflict.store(imports, Ordering::Relaxed);
     }
 
     fn settle(&self, settled: bool) {
@@ -88,6 +100,7 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
             Ok(Definition::Served | Definition::Deleting) => {
                 tracing::info!("ConsulImports are defined: they are watched");
                 Session::new(controller.clone(), writers.clone()).run().await;
+                controller.imports.conflicts(0);
                 tracing::info!("ConsulImports are no longer defined; Services made for them stay");
                 NOTICED_WITHIN
             }

@@ -9,6 +9,7 @@ use consul8s_core::consul::{HealthQuery, Read};
 use consul8s_core::import::{self, Action, Candidate, Definition, Import, Input, Need, Plan, Status};
 use consul8s_core::kube::{KubeService, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
+use consul8s_core::problem::{Reason, clean};
 use futures::StreamExt;
 use tokio::time::Instant;
 
@@ -54,7 +55,10 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         let ended = again.into_iter().chain(later).min().map_or(Ended::Quiet, Ended::LookAgain);
         let Some(writers) = self.writers.clone() else { return ended };
         let Some(claim) = writers.leadership().claim() else { return ended };
-        match self.write(plan, &claim).await {
+        let statuses = plan.statuses.clone();
+        let written = self.write(plan, &claim).await;
+        self.tell_of(&statuses);
+        match written {
             Ok(()) => ended,
             Err(error) if error.kind == ErrorKind::NotLeading => Ended::Quiet,
             Err(error) => {
@@ -203,6 +207,9 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 match done {
                     Ok(made) => {
                         tracing::info!(import = %import, service = %made.key, "ServiceCreated for Consul service {service}");
+                        let message =
+                            format!("created Service {} for Consul service {}", made.key.name, clean(&service, 200));
+                        self.did(import, Reason::ServiceCreated, message);
                         self.note(Written::Service(made.key));
                         Ok(())
                     }
@@ -220,6 +227,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 self.count("delete", done.as_ref().err());
                 done?;
                 tracing::info!(import = %import, service = %service.key, "ServiceRemoved: {why}");
+                self.did(import, Reason::ServiceRemoved, format!("deleted Service {}: {why}", service.key.name));
                 self.note(Written::NotService(service.key.clone(), service.resource_version.clone()));
                 Ok(())
             }

@@ -51,6 +51,11 @@ impl Launch {
         self
     }
 
+    /// As a person runs it who gives no more than the kubeconfig, and no namespace.
+    pub(crate) fn client(self) -> Launch {
+        Launch { flags: Vec::new(), ..self }
+    }
+
     /// With this in its environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Launch {
         self.environment.push((name.to_owned(), value.to_owned()));

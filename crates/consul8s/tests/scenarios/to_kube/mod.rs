@@ -11,6 +11,7 @@ mod holds;
 mod membership;
 mod ownership;
 mod refused;
+mod release;
 mod slices;
 mod staleness;
 
@@ -30,6 +31,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         frozen::SCENARIOS,
         holds::SCENARIOS,
         refused::SCENARIOS,
+        release::SCENARIOS,
         staleness::SCENARIOS,
     ];
     files.concat()
