@@ -8,8 +8,9 @@ mod session;
 mod sources;
 mod telling;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consul8s_core::import::{Definition, Import};
@@ -49,11 +50,18 @@ pub struct Progress {
     services: watch::Sender<()>,
     settled: AtomicBool,
     in_conflict: AtomicUsize,
+    /// Services to be created, changed and deleted that were not, by namespace and action.
+    pending: Mutex<BTreeMap<String, BTreeMap<&'static str, u64>>>,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false), in_conflict: AtomicUsize::new(0) }
+        Progress {
+            services: watch::Sender::new(()),
+            settled: AtomicBool::new(false),
+            in_conflict: AtomicUsize::new(0),
+            pending: Mutex::default(),
+        }
     }
 }
 
@@ -77,6 +85,30 @@ impl Progress {
 
     fn conflicts(&self, imports: usize) {
         self.in_conflict.store(imports, Ordering::Relaxed);
+    }
+
+    /// How many Services are to be created, changed and deleted, and were not.
+    #[must_use]
+    pub fn pending(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for (action, count) in self.by_namespace().values().flatten() {
+            *all.entry(*action).or_default() += count;
+        }
+        all
+    }
+
+    fn set_pending(&self, namespace: &str, pending: BTreeMap<&'static str, u64>) {
+        let mut by_namespace = self.by_namespace();
+        if pending.is_empty() {
+            by_namespace.remove(namespace);
+        } else {
+            by_namespace.insert(namespace.to_owned(), pending);
+        }
+    }
+
+    fn by_namespace(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<&'static str, u64>>> {
+        // Whole values go in and out, so what a panic leaves behind is one.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settle(&self, settled: bool) {

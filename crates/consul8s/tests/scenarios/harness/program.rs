@@ -51,9 +51,17 @@ impl Launch {
         self
     }
 
-    /// As a person runs it who gives no more than the kubeconfig, and no namespace.
-    pub(crate) fn client(self) -> Launch {
+    /// With none of the flags that it has so far: without namespace of its own.
+    pub(crate) fn bare(self) -> Launch {
         Launch { flags: Vec::new(), ..self }
+    }
+
+    /// Without flags that say which namespaces.
+    pub(crate) fn without_scope(mut self) -> Launch {
+        if let Some(at) = self.flags.iter().position(|flag| flag == "--namespace") {
+            self.flags.drain(at..at + 2);
+        }
+        self
     }
 
     /// With this in its environment.

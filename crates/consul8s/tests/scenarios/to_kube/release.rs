@@ -26,7 +26,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 /// Runs `release` as a person would, and gives its exit code and all that it said.
 async fn release(world: &World, words: &[&str]) -> Outcome<(Option<i32>, String)> {
     let command: Vec<&str> = ["release"].iter().chain(words).copied().collect();
-    let ended = world.program().client().finish(&command).await?;
+    let ended = world.program().bare().finish(&command).await?;
     Ok((ended.code, format!("{}{}", ended.stdout, ended.stderr)))
 }
 
