@@ -110,6 +110,8 @@ impl Client {
                 whole = asked => whole?,
                 // Gives its connection up; with the index kept, nothing is lost.
                 () = crowded, if turn.is_none() => continue,
+                // Likewise, over a connection with the new certificates.
+                () = pool.renewed() => continue,
                 // Under another token there may be more or less to see at the same index.
                 () = credentials.changed(generation) => return self.ask(target, Read::Stale).await,
             };

@@ -82,6 +82,10 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 6] =
+        [State::Synced, State::Pending, State::Problem, State::Held, State::Suspended, State::Panic];
+
     /// As the metric and the status show it.
     #[must_use]
     pub fn as_str(self) -> &'static str {

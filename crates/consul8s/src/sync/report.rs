@@ -71,6 +71,7 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     let direction = match intent {
         Some(Intent::ToKube(_) | Intent::Yield | Intent::Frozen(Some(Direction::ToKube) | None)) => Direction::ToKube,
         Some(Intent::ToConsul(_) | Intent::Frozen(Some(Direction::ToConsul))) => Direction::ToConsul,
+        Some(Intent::Forbidden(direction)) => *direction,
         Some(Intent::Suspended(direction)) => direction.unwrap_or(Direction::ToKube),
         Some(Intent::None(_)) | None => {
             let parsed_problem = plan.parsed.as_ref().is_some_and(|parsed| !parsed.problems.is_empty());

@@ -125,6 +125,7 @@ impl View<'_> {
         match self.intent()? {
             Intent::ToKube(_) | Intent::Yield => Some(Direction::ToKube),
             Intent::ToConsul(_) => Some(Direction::ToConsul),
+            Intent::Forbidden(direction) => Some(*direction),
             Intent::Frozen(direction) | Intent::Suspended(direction) => *direction,
             Intent::None(_) => None,
         }
