@@ -23,6 +23,7 @@ pub mod queue;
 pub mod remembered;
 pub mod resolve;
 pub mod run;
+pub mod sentinel;
 pub mod snapshot;
 pub mod stores;
 pub mod sync;
