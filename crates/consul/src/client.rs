@@ -121,6 +121,8 @@ impl Client {
                     tokio::time::sleep(turns.spread()).await;
                     return self.ask(target, Read::Stale).await;
                 }
+                // Likewise, over a connection with the new certificates.
+                () = pool.renewed() => continue,
                 // Under another token there may be more or less to see at the same index.
                 () = credentials.changed(generation) => return self.ask(target, Read::Stale).await,
             };

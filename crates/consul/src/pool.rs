@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::config::Address;
 use crate::connection::{self, Idle, Lent, Shared};
 use crate::dial::Dialer;
+use crate::tls::LOOK_EVERY;
 
 /// Requests on one HTTP/2 connection. RFC 9113 asks every server for at least 100; Go allows 250, some proxies 100 or 128. What
 /// goes beyond the server's own limit would wait unseen behind polls that last minutes.
@@ -172,6 +173,15 @@ impl Pool {
         }
     }
 
+    /// Waits until open connections should be used no more; for ever where that can't happen. A poll that waits minutes would go on under
+    /// certificates that are no longer trusted.
+    pub(crate) async fn renewed(&self) {
+        let Some(before) = self.dialer.revision() else { return std::future::pending().await };
+        while self.dialer.revision() == Some(before) {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
     fn slots(&self, lane: Lane) -> &Arc<Semaphore> {
         match lane {
             Lane::Watch => &self.watch_slots,
@@ -185,8 +195,9 @@ impl Pool {
 
     /// Room on the HTTP/2 connection that has most of it.
     fn shared(&self, limit: usize) -> Option<Lent> {
+        let revision = self.dialer.revision();
         let mut state = self.state();
-        state.shared.retain(|shared| !shared.sender.is_closed());
+        state.shared.retain(|shared| !shared.sender.is_closed() && shared.revision == revision);
         let roomiest = state.shared.iter().min_by_key(|shared| shared.streams.load(Ordering::Relaxed))?;
         roomiest.lend(limit)
     }
@@ -194,11 +205,13 @@ impl Pool {
     /// An idle connection that still lives.
     async fn idle(&self) -> Option<Idle> {
         loop {
+            let revision = self.dialer.revision();
             let mut idle = {
                 let mut state = self.state();
                 let current = self.current.load(Ordering::Relaxed);
                 state.idle.retain(|idle| {
-                    !idle.sender.is_closed() && idle.address == current && idle.since.elapsed() < IDLE_LIMIT
+                    let usable = !idle.sender.is_closed() && idle.revision == revision;
+                    usable && idle.address == current && idle.since.elapsed() < IDLE_LIMIT
                 });
                 state.idle.pop()?
             };
@@ -215,10 +228,11 @@ impl Pool {
         let mut failures = Vec::new();
         for step in 0..count {
             let at = (first + step) % count;
+            let revision = self.dialer.revision();
             match self.dialer.dial(&self.addresses[at]).await {
                 Ok(dialed) => {
                     self.current.store(at, Ordering::Relaxed);
-                    return self.adopt(dialed, at, slot).await.map_err(|error| self.unreachable(at, &error));
+                    return self.adopt(dialed, at, revision, slot).await.map_err(|error| self.unreachable(at, &error));
                 }
                 Err(error) => {
                     failures.push(self.unreachable(at, &error).what);
@@ -231,14 +245,23 @@ impl Pool {
         Err(ApiError::new(ErrorKind::Unreachable, failures.join("; ")))
     }
 
-    async fn adopt(&self, dialed: crate::dial::Dialed, at: usize, slot: OwnedSemaphorePermit) -> io::Result<Lent> {
+    async fn adopt(
+        &self,
+        dialed: crate::dial::Dialed,
+        at: usize,
+        revision: Option<u64>,
+        slot: OwnedSemaphorePermit,
+    ) -> io::Result<Lent> {
         if self.addresses[at].is_secure() {
             self.http1_over_tls.store(!dialed.http2, Ordering::Relaxed);
         }
         if !dialed.http2 {
-            return connection::http1(dialed.stream, at, slot).await;
+            let mut lent = connection::http1(dialed.stream, at, slot).await?;
+            lent.revision = revision;
+            return Ok(lent);
         }
-        let shared = connection::http2(dialed.stream, at, slot).await?;
+        let mut shared = connection::http2(dialed.stream, at, slot).await?;
+        shared.revision = revision;
         let lent = shared.lend(STREAMS_PER_CONNECTION).ok_or_else(|| io::Error::other("closed at once"));
         self.state().shared.push(shared);
         lent

@@ -23,6 +23,12 @@ impl Clock {
         Clock { started: Instant::now(), epoch: UnixMillis::default().after(since_epoch) }
     }
 
+    /// A clock by which it is `time` now.
+    #[must_use]
+    pub fn showing(time: UnixMillis) -> Clock {
+        Clock { started: Instant::now(), epoch: time }
+    }
+
     /// The time now.
     #[must_use]
     pub fn now(&self) -> UnixMillis {

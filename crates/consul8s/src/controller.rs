@@ -13,9 +13,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::dice::Dice;
 use crate::feeds::{self, Demand};
 use crate::import::{self, Progress};
 use crate::metrics::Metrics;
+use crate::neighbours;
 use crate::queue::Queue;
 use crate::remembered;
 use crate::resolve::{Lookups, Resolver};
@@ -44,6 +46,8 @@ pub struct Controller<K, C> {
     pub metrics: Arc<Metrics>,
     /// The clock.
     pub clock: Clock,
+    /// Where jitter comes from.
+    pub dice: Arc<Dice>,
     /// Services to look at.
     pub queue: Queue<ObjectKey>,
     /// How far Services are made from the catalog.
@@ -68,6 +72,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         // Unbounded, but each Service has at most one demand in it, and they are taken out without waiting for anything.
         let (demands, demanded) = mpsc::unbounded_channel();
         let clock = Clock::start();
+        let dice = Arc::new(Dice::default());
         Controller {
             world: Mutex::new(World::new(&settings, clock.now())),
             kube,
@@ -76,7 +81,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             directions,
             metrics,
             clock,
-            queue: Queue::default(),
+            queue: Queue::drawing(dice.clone()),
+            dice,
             imports: Progress::default(),
             few: Semaphore::new(FEW),
             demands,
@@ -89,6 +95,16 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     #[must_use]
     pub fn resolving(mut self, resolver: Option<Arc<dyn Resolver>>) -> Controller<K, C> {
         self.lookups = resolver.map(Lookups::with).unwrap_or_default();
+        self
+    }
+
+    /// The same, by another clock and with other dice: all that makes one run differ from the next.
+    #[must_use]
+    pub fn replayed(mut self, clock: Clock, dice: Dice) -> Controller<K, C> {
+        self.world = Mutex::new(World::new(&self.settings, clock.now()));
+        self.dice = Arc::new(dice);
+        self.queue = Queue::drawing(self.dice.clone());
+        self.clock = clock;
         self
     }
 
@@ -106,6 +122,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             tasks.spawn(feeds::run_demanded(self.clone(), demanded));
         }
         tasks.spawn(import::run(self.clone(), writers.clone()));
+        tasks.spawn(neighbours::follow_leases(self.clone()));
+        tasks.spawn(neighbours::count_out_of_scope(self.clone()));
         if let Some(looking) = self.lookups.start(&self) {
             tasks.spawn(looking);
         }
@@ -115,6 +133,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let slots = Arc::new(Semaphore::new(WORKERS));
         loop {
             tokio::select! {
+                biased;
                 () = stop.cancelled() => break,
                 Some(ended) = tasks.join_next() => resume(ended),
                 (key, slot) = self.next(&slots) => {
@@ -239,7 +258,6 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         world.consul_answers(now);
         let Some(source) = world.sources.get_mut(query) else { return };
         source.heard = now;
-        source.changed = now;
         source.trouble = None;
         if lineage_broken {
             tracing::warn!(service = %query, index = answer.meta.index, "Consul counts from a lower index: it was restored or wiped; what it no longer shows is held");

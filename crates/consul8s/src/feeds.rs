@@ -99,6 +99,7 @@ pub async fn run_demanded<K: KubeApi, C: ConsulApi>(
     let mut sentinels = Sentinels::new(&controller.directions);
     loop {
         tokio::select! {
+            biased;
             demand = demands.recv() => match demand {
                 None => return,
                 Some(Demand::Watch(query, wait)) => {
@@ -107,7 +108,7 @@ pub async fn run_demanded<K: KubeApi, C: ConsulApi>(
                         continue;
                     }
                     sentinels.post(&mut tasks, &controller, &query.datacenter);
-                    let delay = SPREAD_PER_THOUSAND.mul_f64(running.len() as f64 / 1000.0).mul_f64(rand::random());
+                    let delay = SPREAD_PER_THOUSAND.mul_f64(running.len() as f64 / 1000.0).mul_f64(controller.dice.unit());
                     let (wait, waits) = watch::channel(wait);
                     let task = tasks.spawn(health(controller.clone(), query.clone(), delay, waits));
                     running.insert(query, Running { task, wait });
@@ -151,10 +152,11 @@ async fn health<K: KubeApi, C: ConsulApi>(
     mut wait: watch::Receiver<Duration>,
 ) {
     tokio::time::sleep(delay).await;
-    let config = WatchConfig { wait: *wait.borrow_and_update(), ..WatchConfig::default() };
+    let config = WatchConfig { wait: *wait.borrow_and_update(), seed: controller.dice.seed() };
     let mut watch = HealthWatch::new(controller.consul.clone(), query.clone(), &config);
     loop {
         let news = tokio::select! {
+            biased;
             news = watch.next() => news,
             Ok(()) = wait.changed() => {
                 watch.set_wait(*wait.borrow_and_update());
@@ -173,7 +175,8 @@ async fn health<K: KubeApi, C: ConsulApi>(
 }
 
 async fn node_services<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, number: usize, name: String) {
-    let mut watch = ConsulWatch::new(controller.consul.clone(), NodeServices(name), &WatchConfig::default());
+    let config = WatchConfig { seed: controller.dice.seed(), ..WatchConfig::default() };
+    let mut watch = ConsulWatch::new(controller.consul.clone(), NodeServices(name), &config);
     loop {
         match watch.next().await {
             WatchNews::Admitted { answer, lineage_broken } => {
@@ -189,7 +192,8 @@ async fn node_services<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C
 }
 
 async fn node_checks<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, number: usize, name: String) {
-    let mut watch = ConsulWatch::new(controller.consul.clone(), NodeChecks(name), &WatchConfig::default());
+    let config = WatchConfig { seed: controller.dice.seed(), ..WatchConfig::default() };
+    let mut watch = ConsulWatch::new(controller.consul.clone(), NodeChecks(name), &config);
     loop {
         match watch.next().await {
             WatchNews::Admitted { answer, lineage_broken } => {

@@ -7,8 +7,9 @@ mod look;
 mod session;
 mod sources;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consul8s_core::import::{Definition, Import};
@@ -47,11 +48,13 @@ impl Stored for Import {
 pub struct Progress {
     services: watch::Sender<()>,
     settled: AtomicBool,
+    /// Services to be created, changed and deleted that were not, by namespace and action.
+    pending: Mutex<BTreeMap<String, BTreeMap<&'static str, u64>>>,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false) }
+        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false), pending: Mutex::default() }
     }
 }
 
@@ -65,6 +68,30 @@ impl Progress {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Relaxed)
+    }
+
+    /// How many Services are to be created, changed and deleted, and were not.
+    #[must_use]
+    pub fn pending(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for (action, count) in self.by_namespace().values().flatten() {
+            *all.entry(*action).or_default() += count;
+        }
+        all
+    }
+
+    fn set_pending(&self, namespace: &str, pending: BTreeMap<&'static str, u64>) {
+        let mut by_namespace = self.by_namespace();
+        if pending.is_empty() {
+            by_namespace.remove(namespace);
+        } else {
+            by_namespace.insert(namespace.to_owned(), pending);
+        }
+    }
+
+    fn by_namespace(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<&'static str, u64>>> {
+        // Whole values go in and out, so what a panic leaves behind is one.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settle(&self, settled: bool) {
@@ -104,6 +131,6 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
             }
         };
         controller.imports.settle(true);
-        tokio::time::sleep(pause.mul_f64(0.8 + 0.4 * rand::random::<f64>())).await;
+        tokio::time::sleep(pause.mul_f64(0.8 + 0.4 * controller.dice.unit())).await;
     }
 }

@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::process_metrics::ProcessMetrics;
+
 type Float = Gauge<f64, AtomicU64>;
 
 /// Media type of the text that [`Metrics::encode`] gives.
@@ -66,6 +68,7 @@ pub struct Metrics {
     pending: Family<ByChange, Gauge>,
     held: Family<ByDirection, Gauge>,
     services: Family<ByState, Gauge>,
+    out_of_scope: Gauge,
     problems: Family<ByReason, Gauge>,
     dropped: Family<ByDrop, Gauge>,
     endpoints: Family<ByReady, Gauge>,
@@ -95,6 +98,8 @@ pub struct Write {
 pub struct Snapshot {
     /// Services by direction and state.
     pub services: Vec<(Direction, &'static str, u64)>,
+    /// Services that bear a label of ours outside our scope.
+    pub out_of_scope: u64,
     /// Problems by reason.
     pub problems: Vec<(Reason, u64)>,
     /// Instances left out, by direction and reason.
@@ -141,6 +146,7 @@ impl Metrics {
             pending: Family::default(),
             held: Family::default(),
             services: Family::default(),
+            out_of_scope: Gauge::default(),
             problems: Family::default(),
             dropped: Family::default(),
             endpoints: Family::default(),
@@ -161,6 +167,7 @@ impl Metrics {
             "Services registered in Consul",
             m.kubernetes_sourced.clone(),
         );
+        r.register_collector(Box::new(ProcessMetrics));
         let r = r.sub_registry_with_prefix("consul8s");
         r.register(
             "propagation_seconds",
@@ -172,6 +179,11 @@ impl Metrics {
         r.register("pending_changes", "Changes planned and not written", m.pending.clone());
         r.register("removals_held", "Endpoints and registrations kept by the guard", m.held.clone());
         r.register("services", "Services by direction and state", m.services.clone());
+        r.register(
+            "services_out_of_scope",
+            "Services outside the scope that bear a label of ours, where they may be listed",
+            m.out_of_scope.clone(),
+        );
         r.register("problems", "Problems by reason", m.problems.clone());
         r.register("instances_dropped", "Instances and addresses left out, by reason", m.dropped.clone());
         r.register("endpoints", "Endpoints published, by readiness", m.endpoints.clone());
@@ -289,6 +301,7 @@ impl Metrics {
         }
         self.watch_delay_bound.set(now.watch_delay_bound);
         self.queue_depth.set(int(now.queue_depth));
+        self.out_of_scope.set(int(now.out_of_scope));
     }
 }
 
@@ -310,6 +323,11 @@ mod tests {
             "consul8s_writes_total{target=\"slice\",action=\"create\",result=\"ok\"} 1",
             "consul8s_propagation_seconds_count{direction=\"to_kube\"} 1",
             "consul8s_build_info{version=",
+            "consul8s_lease_transitions_total 0",
+            "process_cpu_seconds_total ",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_start_time_seconds ",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

@@ -86,8 +86,10 @@ async fn wait<K: KubeApi, C: ConsulApi>(
     }
     let started = Instant::now();
     // Both sides must have answered before "nothing to do" means anything.
-    if let Err(error) = tokio::time::timeout(ANSWER_WITHIN, controller.consul.leader()).await? {
-        anyhow::bail!("Consul does not answer: {error}");
+    match tokio::time::timeout(ANSWER_WITHIN, controller.consul.leader()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => anyhow::bail!("Consul does not answer: {error}"),
+        Err(_) => anyhow::bail!("Consul does not answer within {} s", ANSWER_WITHIN.as_secs()),
     }
     while let Some(awaited) = controller.awaited() {
         if started.elapsed() > ANSWER_WITHIN {

@@ -4,12 +4,13 @@
 //! asked for all the time; hence a queue of our own. A key that is asked for while it runs is run once more afterwards.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::Rng;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+
+use crate::dice::Dice;
 
 /// What a key may spend at once: about ten writes in a row without a pause. A change is followed at once, and so are the few that
 /// belong to it.
@@ -43,6 +44,7 @@ pub enum Ended {
 pub struct Queue<K> {
     inner: Mutex<Inner<K>>,
     changed: Notify,
+    dice: Arc<Dice>,
 }
 
 #[derive(Debug)]
@@ -65,19 +67,29 @@ struct State {
 
 impl<K: Ord + Clone> Default for Queue<K> {
     fn default() -> Self {
-        let inner = Inner { due: BTreeSet::new(), keys: BTreeMap::new(), running: 0 };
-        Queue { inner: Mutex::new(inner), changed: Notify::new() }
+        Queue::drawing(Arc::new(Dice::default()))
     }
 }
 
 impl<K: Ord + Clone> Queue<K> {
+    /// A queue whose backoff is drawn with these dice.
+    #[must_use]
+    pub fn drawing(dice: Arc<Dice>) -> Queue<K> {
+        let inner = Inner { due: BTreeSet::new(), keys: BTreeMap::new(), running: 0 };
+        Queue { inner: Mutex::new(inner), changed: Notify::new(), dice }
+    }
+
     /// Asks for a look at `key`, as soon as its pace allows.
     pub fn add(&self, key: K) {
         let now = Instant::now();
         {
             let mut inner = self.lock();
             let state = inner.state(&key, now);
-            let wanted = if state.failures > 0 { now + backoff(state.failures).min(NEWS_WHILE_FAILING) } else { now };
+            let wanted = if state.failures > 0 {
+                now + backoff(state.failures, &self.dice).min(NEWS_WHILE_FAILING)
+            } else {
+                now
+            };
             inner.schedule(key, wanted);
         }
         self.changed.notify_one();
@@ -99,6 +111,7 @@ impl<K: Ord + Clone> Queue<K> {
             };
             match wait {
                 Some(due) => tokio::select! {
+                    biased;
                     () = self.changed.notified() => {}
                     () = tokio::time::sleep_until(due) => {}
                 },
@@ -119,7 +132,7 @@ impl<K: Ord + Clone> Queue<K> {
             let wanted = match ended {
                 Ended::Quiet => asked,
                 Ended::LookAgain(at) => Some(asked.map_or(at, |a| a.min(at))),
-                Ended::Failed => Some(now + backoff(state.failures)),
+                Ended::Failed => Some(now + backoff(state.failures, &self.dice)),
             };
             inner.running -= 1;
             if let Some(wanted) = wanted {
@@ -211,9 +224,9 @@ impl State {
 
 /// Pause before attempt `failures + 1`: doubled each time, between half and all of it, so that many keys that failed together do not
 /// come back together.
-fn backoff(failures: u32) -> Duration {
+fn backoff(failures: u32, dice: &Dice) -> Duration {
     let full = BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(12)).min(BACKOFF_MAX);
-    full.mul_f64(rand::rng().random_range(0.5..=1.0))
+    full.mul_f64(0.5 + dice.unit() / 2.0)
 }
 
 #[cfg(test)]

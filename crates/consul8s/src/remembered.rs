@@ -1,11 +1,12 @@
-//! What the Lease remembers for all processes of this installation, put to use: how far Consul had counted (contract S10), and what a
-//! person lets go of everywhere (`consul8s/allow-removal`).
+//! What the Lease remembers for all processes of this installation, put to use: how far Consul had counted (contract S10), what a
+//! person lets go of everywhere (`consul8s/allow-removal`), and which registrations are held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use consul8s_core::consul::Read;
+use consul8s_core::guard::HoldId;
 use consul8s_core::import::CatalogQuery;
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi};
@@ -37,8 +38,10 @@ pub async fn follow<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>,
             }
             controller.compare_lineages(&leadership, due).await;
             controller.follow_release(&leadership);
+            controller.note_held(&leadership);
         }
         tokio::select! {
+            biased;
             Ok(()) = gains.changed() => last = None,
             () = tokio::time::sleep(SOON) => {}
         }
@@ -126,7 +129,32 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     }
 }
 
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// Has the Lease say which registrations are held, as soon as that is known: their Services may be gone.
+    fn note_held(&self, leadership: &Leadership) {
+        let world = self.world();
+        if !world.kube_synced() || !world.registry.synced() || self.queue.depth() > 0 {
+            return;
+        }
+        let held = world.registrations_held();
+        drop(world);
+        if leadership.notebook().borrow().held != held {
+            leadership.note(|notes| notes.held(held));
+        }
+    }
+}
+
 impl World {
+    /// How many registrations are held, by hold.
+    fn registrations_held(&self) -> BTreeMap<HoldId, usize> {
+        let mut held = BTreeMap::new();
+        let told = self.records().filter_map(|(_, record)| record.told.as_ref());
+        for (id, count) in told.filter_map(|told| told.registrations_held.as_ref()) {
+            *held.entry(id.clone()).or_default() += *count;
+        }
+        held
+    }
+
     /// A look at a Service, which began at `begun`, has ended and all that it wanted to write is written; `answered` says whether its
     /// source had anything to say.
     pub fn looked(&mut self, service: &ObjectKey, begun: UnixMillis, answered: bool) {

@@ -131,6 +131,7 @@ where
         }
         let next = schedule.first().filter(|_| running.len() < AT_ONCE);
         tokio::select! {
+            biased;
             turns = turns.recv() => match turns {
                 Some(turns) => schedule.take(turns, Instant::now()),
                 None => return,

@@ -43,7 +43,8 @@ impl Sentinels {
             return;
         }
         let sentinel = Sentinel { node: controller.node_name(0), datacenter: datacenter.clone() };
-        let mut watch = Watch::new(controller.consul.clone(), sentinel, &WatchConfig::default());
+        let config = WatchConfig { seed: controller.dice.seed(), ..WatchConfig::default() };
+        let mut watch = Watch::new(controller.consul.clone(), sentinel, &config);
         tasks.spawn(async move {
             loop {
                 // Whether there is news, or trouble, is for others to tell.

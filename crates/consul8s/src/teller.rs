@@ -17,6 +17,7 @@ use consul8s_core::ports::{ConsulApi, KubeApi, KubeTeller};
 use consul8s_core::problem::Reason;
 use consul8s_core::tell::{Course, Look, Memory, ObjectRef};
 use consul8s_core::time::UnixMillis;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -94,15 +95,17 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
             let free = self.running.len() < AT_ONCE;
             let first = self.due.first().map(|(at, _)| self.controller.clock.instant(*at));
             tokio::select! {
+                // What may come without end comes last, so that it keeps nothing else waiting.
+                biased;
                 () = end.cancelled() => {}
                 Ok(()) = gains.changed() => self.begin_again(),
-                () = mailbox.news() => self.take_in(),
-                _ = ticks.tick() => self.look_at_all(),
                 Some(ended) = self.running.join_next() => self.ended(ended),
+                _ = ticks.tick() => self.look_at_all(),
                 () = at(first), if free && first.is_some() => self.ask_next(false),
+                () = mailbox.news() => self.take_in(&mut gains),
             }
         }
-        if tokio::time::timeout(patience, self.tell_the_rest()).await.is_err() {
+        if tokio::time::timeout(patience, self.tell_the_rest(&mut gains)).await.is_err() {
             tracing::debug!(objects = self.due.len(), "ended before all was told");
         }
     }
@@ -113,8 +116,13 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
         self.faults = Faults::default();
     }
 
-    fn take_in(&mut self) {
+    fn take_in(&mut self, gains: &mut watch::Receiver<u64>) {
         let looks = self.mailbox.take();
+        // What was done under a new claim may be here before the news of the claim: it must not be forgotten with what was before it.
+        if gains.has_changed().unwrap_or_default() {
+            gains.mark_unchanged();
+            self.begin_again();
+        }
         if self.leadership.claim().is_none() {
             return;
         }
@@ -198,8 +206,8 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
     }
 
     /// There is no later: what is known is told now.
-    async fn tell_the_rest(&mut self) {
-        self.take_in();
+    async fn tell_the_rest(&mut self, gains: &mut watch::Receiver<u64>) {
+        self.take_in(gains);
         let now = self.controller.clock.now();
         let everybody: Vec<About> = self.memories.keys().cloned().collect();
         everybody.into_iter().for_each(|about| self.ask_at(about, now));

@@ -3,6 +3,7 @@
 //!
 //! Reading and writing are separate traits: what only plans never holds a writer.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::claim::{Lease, LeaseWrite};
 use crate::consul::{Answer, HealthQuery, Instance, NodeView, Read, TxnOp, TxnOutcome};
 use crate::import::{Catalog, CatalogQuery, Definition, Import, NewService, Status};
 use crate::kube::{Condition, KubeNode, KubeService, KubeSlice, ObjectKey, SliceSpec};
+use crate::neighbours::Pulse;
 use crate::tell::{EventSpec, ObjectRef};
 
 /// Why a call failed, as far as the caller acts on it.
@@ -185,6 +187,12 @@ pub trait KubeApi: Send + Sync + 'static {
 
     /// One `Endpoints` object, as it stands now; none on 404.
     fn endpoints(&self, key: &ObjectKey) -> impl Future<Output = Result<Option<Endpoints>, ApiError>> + Send;
+
+    /// The Lease of another installation, as it stands now; none on 404.
+    fn pulse(&self, lease: &ObjectKey) -> impl Future<Output = Result<Option<Pulse>, ApiError>> + Send;
+
+    /// All Services of the cluster that bear a label of ours, whatever its value, sorted.
+    fn labelled(&self) -> impl Future<Output = Result<BTreeSet<ObjectKey>, ApiError>> + Send;
 
     /// UID of the namespace `kube-system`, the identity of the cluster.
     fn cluster_uid(&self) -> impl Future<Output = Result<String, ApiError>> + Send;

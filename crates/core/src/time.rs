@@ -21,6 +21,12 @@ impl UnixMillis {
         UnixMillis(self.0.saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
     }
 
+    /// This moment and `time` earlier.
+    #[must_use]
+    pub fn before(self, time: Duration) -> UnixMillis {
+        UnixMillis(self.0.saturating_sub(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
+    }
+
     /// As `2026-11-24T01:55:40Z`, without the milliseconds.
     #[must_use]
     pub fn rfc3339(self) -> String {

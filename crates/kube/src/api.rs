@@ -1,10 +1,12 @@
 //! The reads of the seam.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use consul8s_core::adopt::Endpoints;
 use consul8s_core::import::{Definition, Import};
 use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
+use consul8s_core::neighbours::Pulse;
 use consul8s_core::ports::{ApiError, ErrorKind, KubeApi};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
@@ -14,6 +16,7 @@ use crate::endpoints;
 use crate::error::Call;
 use crate::imports;
 use crate::item::Item;
+use crate::neighbours;
 use crate::watch::KubeWatch;
 
 /// For a whole read. The API server's own goal for reading one object is 1 s; what takes ten times that is not going to answer.
@@ -74,6 +77,14 @@ impl KubeApi for Kube {
 
     async fn endpoints(&self, key: &ObjectKey) -> Result<Option<Endpoints>, ApiError> {
         endpoints::read(&self.connection, key).await
+    }
+
+    async fn pulse(&self, lease: &ObjectKey) -> Result<Option<Pulse>, ApiError> {
+        neighbours::pulse(&self.connection, lease).await
+    }
+
+    async fn labelled(&self) -> Result<BTreeSet<ObjectKey>, ApiError> {
+        neighbours::labelled(&self.connection).await
     }
 
     async fn cluster_uid(&self) -> Result<String, ApiError> {

@@ -48,11 +48,11 @@ pub enum GivenBy {
 const ETCD_MODULE: Module = Module { folder: "etcd", ldflags: "-s -w" };
 const CONSUL_MODULE: Module = Module { folder: "consul", ldflags: "-s -w" };
 // The version lies here as well as in go.mod; a test below holds them together.
-const KUBERNETES_MODULE: Module = Module {
-    folder: "kubernetes",
-    ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 \
-              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37",
-};
+const KUBERNETES_LDFLAGS: &str = "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 \
+              -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=37";
+const KUBERNETES_MODULE: Module = Module { folder: "kubernetes", ldflags: KUBERNETES_LDFLAGS };
+// Of the same version, but apart: few need it, and the others need not be built anew for its sake.
+const KUBE_PROXY_MODULE: Module = Module { folder: "kube-proxy", ldflags: KUBERNETES_LDFLAGS };
 
 /// The store below kube-apiserver.
 pub const ETCD: Program = Program {
@@ -94,9 +94,17 @@ pub const KUBECTL: Program = Program {
     given_by: GivenBy::KubebuilderAssets,
     cold_build_seconds: 30,
 };
+/// What makes connections to a Service's address arrive at its endpoints.
+pub const KUBE_PROXY: Program = Program {
+    name: "kube-proxy",
+    module: KUBE_PROXY_MODULE,
+    package: "k8s.io/kubernetes/cmd/kube-proxy",
+    given_by: GivenBy::KubebuilderAssetsIfThere,
+    cold_build_seconds: 30,
+};
 
 /// All programs, in the order in which they are built.
-pub const PROGRAMS: &[Program] = &[ETCD, CONSUL, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL];
+pub const PROGRAMS: &[Program] = &[ETCD, CONSUL, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, KUBE_PROXY];
 
 /// What `go build` gets besides the linker's flags: the same bytes on every machine, and nothing from git.
 pub const BUILD_FLAGS: &[&str] = &["-trimpath", "-buildvcs=false"];
@@ -217,18 +225,20 @@ mod tests {
 
     #[test]
     fn the_stamped_kubernetes_version_is_the_pinned_one() {
-        let go_mod = fs::read_to_string(KUBERNETES_MODULE.source().join("go.mod")).unwrap();
-        let pinned = go_mod
-            .lines()
-            .filter(|line| !line.contains("=>"))
-            .find_map(|line| line.split("k8s.io/kubernetes ").nth(1))
-            .unwrap()
-            .trim();
-        let parts: Vec<&str> = pinned.trim_start_matches('v').split('.').collect();
-        for stamp in
-            [format!("gitVersion={pinned} "), format!("gitMajor={} ", parts[0]), format!("gitMinor={}", parts[1])]
-        {
-            assert!(KUBERNETES_MODULE.ldflags.contains(&stamp), "{stamp} is not in {:?}", KUBERNETES_MODULE.ldflags);
+        for module in [KUBERNETES_MODULE, KUBE_PROXY_MODULE] {
+            let go_mod = fs::read_to_string(module.source().join("go.mod")).unwrap();
+            let pinned = go_mod
+                .lines()
+                .filter(|line| !line.contains("=>"))
+                .find_map(|line| line.split("k8s.io/kubernetes ").nth(1))
+                .unwrap()
+                .trim();
+            let parts: Vec<&str> = pinned.trim_start_matches('v').split('.').collect();
+            for stamp in
+                [format!("gitVersion={pinned} "), format!("gitMajor={} ", parts[0]), format!("gitMinor={}", parts[1])]
+            {
+                assert!(module.ldflags.contains(&stamp), "{stamp} is not in {:?}", module.ldflags);
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! Starts and stops real servers for tests, benches and the playground: etcd, kube-apiserver, kube-controller-manager
-//! and Consul, each as a process of its own on 127.0.0.1.
+//! Starts and stops real servers for tests, benches and the playground: etcd, kube-apiserver, kube-controller-manager,
+//! kube-proxy and Consul, each as a process of its own on 127.0.0.1.
 //!
 //! ```no_run
 //! use consul8s_testbed::{Consul, ConsulOptions, Kubernetes, KubernetesOptions, TestbedError};
@@ -31,6 +31,7 @@ pub mod binaries;
 mod consul;
 mod error;
 mod http;
+mod kube_proxy;
 mod kubernetes;
 mod ports;
 mod process;
@@ -39,6 +40,7 @@ mod ready;
 pub use consul::{Consul, ConsulOptions};
 pub use error::TestbedError;
 pub use http::Reply;
+pub use kube_proxy::KubeProxy;
 pub use kubernetes::{Kubernetes, KubernetesOptions};
 
 /// What every fallible function of this crate returns.

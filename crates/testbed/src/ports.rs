@@ -75,10 +75,23 @@ fn is_free(port: u16) -> bool {
 
 /// One folder per user, since nobody may open another user's files.
 fn lock_folder() -> Result<PathBuf> {
-    let user = rustix::process::getuid().as_raw();
+    let inside = rustix::process::getuid().as_raw();
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let user = user_outside(inside, &map).unwrap_or(inside);
     let folder = std::env::temp_dir().join(format!("consul8s-ports-{user}"));
     fs::create_dir_all(&folder).map_err(TestbedError::io(format!("creating {}", folder.display())))?;
     Ok(folder)
+}
+
+/// Whom the machine takes user `inside` of a user namespace for, by the namespace's map: in there everybody may be root, but the
+/// files of the real one stay closed.
+fn user_outside(inside: u32, map: &str) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut numbers = line.split_whitespace().map_while(|word| word.parse::<u32>().ok());
+        let (from, to, count) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let offset = inside.checked_sub(from).filter(|offset| *offset < count)?;
+        to.checked_add(offset)
+    })
 }
 
 /// The kernel's range for outgoing connections; Linux's default where it can't be read.
@@ -134,6 +147,22 @@ mod tests {
         };
         let limit = std::time::Duration::from_secs(10);
         tokio::time::timeout(limit, freed).await.unwrap();
+    }
+
+    #[test]
+    fn a_user_is_known_by_the_number_that_the_machine_knows() {
+        let whole = "         0          0 4294967295\n";
+        let mapped = "0 1000 1\n 10 100000 65536";
+        for (inside, map, outside) in [
+            (0, whole, Some(0)),
+            (1000, whole, Some(1000)),
+            (0, mapped, Some(1000)),
+            (12, mapped, Some(100_002)),
+            (5, mapped, None),
+            (0, "", None),
+        ] {
+            assert_eq!(user_outside(inside, map), outside, "{inside} in {map:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use consul8s_testbed::binaries::{self, BUILD_ENVIRONMENT, BUILD_FLAGS, PROGRAMS,
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::go;
+use super::{go, nft};
 
 /// How often a long build says that it is still there, for people and for watchdogs of CI.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
@@ -18,6 +18,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 /// Builds what is neither given by the environment nor in the cache.
 pub(crate) async fn build() -> Result<()> {
     report_given()?;
+    nft::ensure().await;
     let folder = binaries::cache()?.join("testbed");
     let missing = missing()?;
     if missing.is_empty() {

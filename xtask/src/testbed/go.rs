@@ -35,7 +35,7 @@ fn too_old(found: Option<Version>, needed: Version) -> String {
         "the servers are built with Go {} or newer, and {found}. Install Go from https://go.dev/doc/install (Debian's \
          and Ubuntu's own packages are often older), see that its bin folder comes first in PATH, and run this again. \
          Or use programs that you have: set KUBEBUILDER_ASSETS to a folder with etcd, kube-apiserver, \
-         kube-controller-manager and kubectl, and CONSUL_BIN to consul",
+         kube-controller-manager, kube-proxy and kubectl, and CONSUL_BIN to consul",
         dotted(needed)
     )
 }

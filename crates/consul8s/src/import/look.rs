@@ -52,10 +52,16 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         let again = (!plan.needs.is_empty()).then(|| Instant::now() + AGAIN);
         let later = plan.look_again.map(|at| self.controller.clock.instant(at));
         let ended = again.into_iter().chain(later).min().map_or(Ended::Quiet, Ended::LookAgain);
+        let progress = self.controller.clone();
+        let progress = &progress.imports;
+        progress.set_pending(&namespace.0, changes(&plan.actions));
         let Some(writers) = self.writers.clone() else { return ended };
         let Some(claim) = writers.leadership().claim() else { return ended };
         match self.write(plan, &claim).await {
-            Ok(()) => ended,
+            Ok(()) => {
+                progress.set_pending(&namespace.0, BTreeMap::new());
+                ended
+            }
             Err(error) if error.kind == ErrorKind::NotLeading => Ended::Quiet,
             Err(error) => {
                 if error.kind != ErrorKind::Conflict {
@@ -264,4 +270,19 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         self.note(Written::NotImport(key.clone(), import.resource_version.clone()));
         Ok(())
     }
+}
+
+/// Writes of Services, by action.
+fn changes(actions: &[Action]) -> BTreeMap<&'static str, u64> {
+    let mut all = BTreeMap::new();
+    for action in actions {
+        let word = match action {
+            Action::Create { .. } => "create",
+            Action::Orphan { .. } => "update",
+            Action::Delete { .. } => "delete",
+            Action::Hold(_) | Action::LetGo(_) => continue,
+        };
+        *all.entry(word).or_default() += 1;
+    }
+    all
 }

@@ -56,6 +56,7 @@ pub(super) struct Session<K, C, W> {
 impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
     pub(super) fn new(controller: Arc<Controller<K, C>>, writers: Option<Arc<Writers<W>>>) -> Session<K, C, W> {
         let imports = Objects::new(feeds::namespaces(&controller.settings.scope));
+        let queue = Queue::drawing(controller.dice.clone());
         Session {
             controller,
             writers,
@@ -64,7 +65,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             memories: BTreeMap::new(),
             refused: BTreeMap::new(),
             written: BTreeMap::new(),
-            queue: Queue::default(),
+            queue,
             tasks: JoinSet::new(),
         }
     }
@@ -84,12 +85,13 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         audits.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                biased;
                 Some((number, event)) = imports.recv() => {
                     if self.import_told(number, event).await {
                         return;
                     }
                     let wanted = self.imports.iter().filter_map(|import| import.spec.catalog()).collect();
-                    self.sources.watch(wanted, &self.controller.consul, &mut self.tasks, &news);
+                    self.sources.watch(wanted, &self.controller.consul, &self.controller.dice, &mut self.tasks, &news);
                 }
                 Some(told) = catalogs.recv() => if self.sources.told(told) { self.look_at_all() },
                 Ok(()) = services.changed() => self.look_at_all(),

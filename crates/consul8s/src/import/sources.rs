@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::dice::Dice;
+
 /// What was read of a service is good for so long.
 const FRESH: Duration = Duration::from_secs(30);
 /// Likewise where its instances said that there is to be no Service: proxies stay proxies.
@@ -37,6 +39,7 @@ impl Sources {
         &mut self,
         wanted: BTreeSet<CatalogQuery>,
         consul: &Arc<C>,
+        dice: &Dice,
         tasks: &mut JoinSet<()>,
         news: &mpsc::UnboundedSender<Told>,
     ) {
@@ -51,8 +54,9 @@ impl Sources {
         for query in wanted {
             self.watches.entry(query.clone()).or_insert_with(|| {
                 let (consul, news) = (consul.clone(), news.clone());
+                let config = WatchConfig { seed: dice.seed(), ..WatchConfig::default() };
                 tasks.spawn(async move {
-                    let mut watch = ConsulWatch::new(consul, query.clone(), &WatchConfig::default());
+                    let mut watch = ConsulWatch::new(consul, query.clone(), &config);
                     // It fails only when the session has ended.
                     while news.send((query.clone(), watch.next().await)).is_ok() {}
                 })

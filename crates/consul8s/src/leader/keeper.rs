@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Leadership;
 use crate::clock::{BootClock, Clock};
+use crate::dice::Dice;
 use crate::metrics::Metrics;
 
 /// To give the Lease back on the way out. With the 3 s that writes in flight have it stays below the 5 s that the contract gives.
@@ -38,6 +39,7 @@ pub struct Keeper<L> {
     pub(super) election: Election,
     pub(super) leadership: Leadership,
     metrics: Arc<Metrics>,
+    dice: Dice,
     /// Why the Lease cannot be used, as it was told.
     trouble: Option<String>,
     /// Who holds it, as it was told.
@@ -48,7 +50,17 @@ impl<L: LeaseApi> Keeper<L> {
     /// A keeper, to be run as a task of its own, and what it keeps.
     pub fn new(api: L, election: Election, metrics: Arc<Metrics>) -> (Leadership, Keeper<L>) {
         let leadership = Leadership::new(election.boot);
-        (leadership.clone(), Keeper { api, election, leadership, metrics, trouble: None, other: None })
+        (
+            leadership.clone(),
+            Keeper { api, election, leadership, metrics, dice: Dice::default(), trouble: None, other: None },
+        )
+    }
+
+    /// The same, with jitter from these dice.
+    #[must_use]
+    pub fn drawing(mut self, dice: Dice) -> Keeper<L> {
+        self.dice = dice;
+        self
     }
 
     /// Runs until `retire`; then there is no claim any more, and the Lease is given back.
@@ -71,6 +83,7 @@ impl<L: LeaseApi> Keeper<L> {
                 }
             };
             tokio::select! {
+                biased;
                 () = retire.cancelled() => cut = calls,
                 () = next => {}
             }
@@ -88,7 +101,7 @@ impl<L: LeaseApi> Keeper<L> {
 
     async fn carry_out(&mut self, elector: &mut Elector, step: &Step) {
         let started = self.election.boot.now();
-        let jitter = rand::random();
+        let jitter = self.dice.unit();
         let result = match step {
             Step::Wait(_) => return,
             Step::Read => {

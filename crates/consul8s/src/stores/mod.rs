@@ -19,6 +19,7 @@ use consul8s_core::evidence::UserIntent;
 use consul8s_core::guard;
 use consul8s_core::intent::{self, Intent};
 use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
+use consul8s_core::neighbours::Neighbours;
 use consul8s_core::ports::ApiError;
 use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
@@ -59,6 +60,10 @@ pub struct World {
     pub guard: guard::Ledger,
     /// `consul8s/allow-removal` on the Lease, with the round of looks under it.
     pub release: Option<(String, Round)>,
+    /// Installations whose slices stand on Services that we should fill.
+    pub neighbours: Neighbours,
+    /// Services that bear a label of ours outside our scope; none = not known.
+    pub out_of_scope: Option<BTreeSet<ObjectKey>>,
     /// How far the first round of looks is.
     pub opening: Opening,
     /// What registrations went lately, over all Services.
@@ -89,6 +94,8 @@ impl World {
             claims: Claims::default(),
             guard: guard::Ledger::default(),
             release: None,
+            neighbours: Neighbours::default(),
+            out_of_scope: None,
             opening: Opening::default(),
             losses: Losses::default(),
             kube_trouble: None,

@@ -14,8 +14,6 @@ use consul8s_core::time::UnixMillis;
 pub struct Source {
     /// The last admitted answer.
     pub answer: Option<Answer<Arc<Vec<Instance>>>>,
-    /// When the answer came that brought the present contents.
-    pub changed: UnixMillis,
     /// When Consul last answered at all as it should.
     pub heard: UnixMillis,
     /// Why the last attempt was not admitted; none while all is well.

@@ -96,7 +96,6 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if !world.kube_synced() {
             return None;
         }
-        let changed_at = world.record(key).changed_at.take();
         let service = world.services.get(key).cloned();
         let parsed = service.as_ref().map(|service| intent::parse(service, &self.settings));
         let intent = parsed.as_ref().map(|parsed| &parsed.intent);
@@ -113,6 +112,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         } else {
             Made::default()
         };
+        let changed_at = world.record(key).changed_at.take();
         Some(Planned { service, parsed, slices, registrations, waits_for, ask_elsewhere, changed_at })
     }
 

@@ -68,6 +68,7 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     let direction = match intent {
         Some(Intent::ToKube(_) | Intent::Yield | Intent::Frozen(Some(Direction::ToKube) | None)) => Direction::ToKube,
         Some(Intent::ToConsul(_) | Intent::Frozen(Some(Direction::ToConsul))) => Direction::ToConsul,
+        Some(Intent::Forbidden(direction)) => *direction,
         Some(Intent::Suspended(direction)) => direction.unwrap_or(Direction::ToKube),
         Some(Intent::None(_)) | None => {
             let parsed_problem = plan.parsed.as_ref().is_some_and(|parsed| !parsed.problems.is_empty());
@@ -82,8 +83,10 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     };
     let problems = problems(plan);
     let judged = plan.slices.judged.as_ref();
-    let held_registrations = plan.registrations.held.as_ref().map_or(0, |held| held.registrations.len());
-    let held = judged.map_or(0, |j| j.held.iter().map(|h| h.endpoints.len()).sum::<usize>()) + held_registrations;
+    let registrations_held =
+        plan.registrations.held.as_ref().map(|held| (held.hold.id.clone(), held.registrations.len()));
+    let endpoints_held = judged.map_or(0, |j| j.held.iter().map(|h| h.endpoints.len()).sum::<usize>());
+    let held = endpoints_held + registrations_held.as_ref().map_or(0, |(_, count)| *count);
     let mut pending = BTreeMap::new();
     if !matches!(applied, Applied::Done(_)) {
         let slices = plan.slices.changes.iter().map(|change| change.action());
@@ -103,7 +106,19 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     let state = state(intent, &problems, held, !pending.is_empty() || waiting || awaiting);
     let (retrying, resolving) = (matches!(applied, Applied::Failed(_)), plan.slices.resolving);
     let (dropped, text) = (dropped(plan), text(plan, &problems));
-    Some(Told { direction, state, endpoints, dropped, held, pending, resolving, retrying, text, problems })
+    Some(Told {
+        direction,
+        state,
+        endpoints,
+        dropped,
+        held,
+        registrations_held,
+        pending,
+        resolving,
+        retrying,
+        text,
+        problems,
+    })
 }
 
 fn state(intent: Option<&Intent>, problems: &[Problem], held: usize, pending: bool) -> State {

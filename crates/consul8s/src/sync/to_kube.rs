@@ -2,12 +2,14 @@
 
 mod confirm;
 mod follow;
+mod refused;
 mod write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use consul8s_consul::watch::DEFAULT_WAIT;
+use consul8s_core::consul::HealthQuery;
 use consul8s_core::evidence::UserIntent;
 use consul8s_core::guard::{Judged, Memory};
 use consul8s_core::intent::Intent;
@@ -16,6 +18,7 @@ use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
 use consul8s_core::packing::{self, SliceChange};
 use consul8s_core::ports::{ConsulApi, KubeApi};
 use consul8s_core::problem::Problem;
+use consul8s_core::settings::Direction;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_kube::failover::{self, Choice};
 use consul8s_core::to_kube::{self, Mode};
@@ -79,18 +82,14 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         (Some(service), Some(intent)) => {
             let look = Look { controller, service, slices: &slices, now };
             match course(&look, world, intent) {
-                Course::Follow(wish, mode) => {
-                    bind(controller, world, key, Some(&wish), now);
-                    world.record(key).yielding = None;
-                    look.follow(world, *wish, mode)
-                }
+                Course::Follow(wish, mode) => look.bind_and_follow(world, *wish, mode),
                 Course::Leave => SlicePlan::default(),
                 Course::Withdraw(why) => look.withdraw(world, why),
                 Course::Yield => look.yield_to_others(world),
             }
         }
         _ => {
-            bind(controller, world, key, None, now);
+            bind(controller, world, key, &[], now);
             world.guard.forget(key);
             SlicePlan { changes: after_deletion(world, key, &slices, controller), ..SlicePlan::default() }
         }
@@ -105,7 +104,8 @@ fn course<K, C>(look: &Look<'_, K, C>, world: &mut World, intent: &Intent) -> Co
         Intent::Suspended(_) => Course::Leave,
         Intent::Frozen(direction) => {
             let settings = &look.controller.settings;
-            let frozen = to_kube::frozen(look.service, *direction, look.slices, &BTreeSet::new(), settings);
+            let abandoned = world.neighbours.abandoned();
+            let frozen = to_kube::frozen(look.service, *direction, look.slices, abandoned, settings);
             match (frozen, &world.record(&look.service.key).last_valid) {
                 // Valid until now, but not written on any slice yet.
                 (Some((_, Mode::NothingNew)), Some(Intent::ToKube(wish))) => {
@@ -117,19 +117,42 @@ fn course<K, C>(look: &Look<'_, K, C>, world: &mut World, intent: &Intent) -> Co
         }
         Intent::Yield => Course::Yield,
         Intent::None(why) => Course::Withdraw(*why),
+        Intent::Forbidden(_) => Course::Withdraw(UserIntent::NotAllowed),
         Intent::ToConsul(_) => Course::Withdraw(UserIntent::OtherDirection),
     }
 }
 
+/// What a rule says of settings that are followed though the Service's own can't be understood.
+fn forbidden<K, C>(look: &Look<'_, K, C>, wish: &ToKube) -> Option<Problem> {
+    let rules = &look.controller.settings.rules;
+    rules.refusal(&look.service.key.namespace, Direction::ToKube, &wish.query.name)
+}
+
 impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
+    fn bind_and_follow(&self, world: &mut World, wish: ToKube, mode: Mode) -> SlicePlan {
+        let key = &self.service.key;
+        let instead = self.while_refused(world, &wish);
+        // A rule is not put off by annotations that can't be read, nor by a query that Consul refuses.
+        if let Some(problem) = std::iter::once(&wish).chain(&instead).find_map(|wish| forbidden(self, wish)) {
+            return SlicePlan { troubles: vec![problem], ..self.withdraw(world, UserIntent::NotAllowed) };
+        }
+        let wishes: Vec<&ToKube> = std::iter::once(&wish).chain(&instead).collect();
+        bind(self.controller, world, key, &wishes, self.now);
+        world.record(key).yielding = None;
+        match instead {
+            Some(valid) => self.follow_instead(world, valid, &wish),
+            None => self.follow(world, wish, mode),
+        }
+    }
+
     fn withdraw(&self, world: &mut World, why: UserIntent) -> SlicePlan {
         let key = &self.service.key;
-        bind(self.controller, world, key, None, self.now);
+        bind(self.controller, world, key, &[], self.now);
         world.guard.forget(key);
         let record = world.record(key);
         (record.memory, record.choice) = (Memory::default(), Choice::default());
         let identity = &self.controller.settings.identity;
-        let changes = packing::withdraw(self.service, self.slices, &BTreeSet::new(), identity, why);
+        let changes = packing::withdraw(self.service, self.slices, world.neighbours.abandoned(), identity, why);
         SlicePlan { changes, ..SlicePlan::default() }
     }
 
@@ -137,23 +160,24 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
     fn yield_to_others(&self, world: &mut World) -> SlicePlan {
         let since = *world.record(&self.service.key).yielding.get_or_insert(self.now);
         let settings = &self.controller.settings;
-        match to_kube::may_yield(self.service, self.slices, &BTreeSet::new(), settings, since, self.now) {
+        match to_kube::may_yield(self.service, self.slices, world.neighbours.abandoned(), settings, since, self.now) {
             Some(at) => SlicePlan { look_again: Some(at), ..SlicePlan::default() },
             None => self.withdraw(world, UserIntent::Unsupported),
         }
     }
 }
 
-/// Starts and stops watches, so that they are those that the Service asks for.
+/// Starts and stops watches, so that they are those that the Service asks for: by its annotations, and by settings that stay in force.
 fn bind<K: KubeApi, C: ConsulApi>(
     controller: &Controller<K, C>,
     world: &mut World,
     key: &ObjectKey,
-    wish: Option<&ToKube>,
+    wishes: &[&ToKube],
     now: UnixMillis,
 ) {
-    let queries = wish.map(ToKube::queries).unwrap_or_default();
-    let wait = wish.and_then(failover::longest_wait).map_or(DEFAULT_WAIT, |wait| wait.min(DEFAULT_WAIT));
+    let queries: Vec<HealthQuery> = wishes.iter().flat_map(|wish| wish.queries()).collect();
+    let waits = wishes.iter().filter_map(|wish| failover::longest_wait(wish));
+    let wait = waits.min().map_or(DEFAULT_WAIT, |wait| wait.min(DEFAULT_WAIT));
     let rebound = world.sources.bind(key, &queries, wait, now);
     for (query, wait) in rebound.watch {
         controller.demand(Demand::Watch(query, wait));
@@ -161,7 +185,7 @@ fn bind<K: KubeApi, C: ConsulApi>(
     for query in rebound.stop {
         controller.demand(Demand::Stop(query));
     }
-    if wish.is_none() {
+    if wishes.is_empty() {
         controller.resolve(world.names.need(key, BTreeSet::new()));
     }
 }

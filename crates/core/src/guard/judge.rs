@@ -8,7 +8,7 @@ use crate::kube::Endpoint;
 use crate::problem::Reason;
 use crate::settings::Settings;
 use crate::time::UnixMillis;
-use crate::to_kube::{EndpointId, Removal, Rule, Why, unready};
+use crate::to_kube::{EndpointId, Removal, Rule, Why, hint, unready};
 
 use super::absence::Absence;
 use super::case::{Case, Judged};
@@ -300,7 +300,9 @@ fn mark(absence: &Absence, id: HoldId, kind: Kind) -> Mark {
     }
 }
 
-fn finish(case: Case<'_>, out: Outcome, used: bool) -> Judged {
+fn finish(mut case: Case<'_>, mut out: Outcome, used: bool) -> Judged {
+    let wanted = case.plan.wanted.values_mut().map(|wanted| &mut wanted.endpoint);
+    hint(case.service, wanted.chain(out.kept.values_mut()));
     let held = group(&case, &out);
     let mut problems = case.plan.problems.clone();
     if out.kept_ready().next().is_some() {

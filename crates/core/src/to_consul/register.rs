@@ -9,6 +9,7 @@ use crate::intent::to_consul::{OnDelete, ToConsul};
 use crate::kube::{KubeService, ObjectKey};
 use crate::names;
 use crate::problem::{Problem, Reason, clean};
+use crate::settings::{Direction, Policy};
 
 use super::candidate::{Candidate, Subject};
 use super::change::{Before, RegistrationChange, same_check, same_service};
@@ -87,6 +88,13 @@ impl<'a> Draft<'a> {
             self.decide(called(&standing), Fate::Stays(Stays::Frozen));
             self.follow(&standing, &readiness);
         }
+    }
+
+    /// A rule that forbids a name under which something stands.
+    pub(super) fn forbidden(&self) -> Option<Problem> {
+        let rules = &self.input.settings.rules;
+        let namespace = &self.input.key.namespace;
+        self.standing.iter().find_map(|standing| rules.refusal(namespace, Direction::ToConsul, &standing.service.name))
     }
 
     /// Makes what stands for the Service what it asks for.
@@ -217,7 +225,11 @@ impl<'a> Draft<'a> {
             if used.contains(&(standing.ordinal, standing.service.id.as_str())) {
                 continue;
             }
-            match self.what_becomes(&standing, placed, gone_because) {
+            let becomes = match self.input.settings.policy {
+                Policy::UpsertOnly => Err(Stays::Policy),
+                Policy::Sync | Policy::Observe => self.what_becomes(&standing, placed, gone_because),
+            };
+            match becomes {
                 Ok(evidence) => self.deregister(&standing, evidence),
                 Err(stays) => {
                     self.decide(called(&standing), Fate::Stays(stays));

@@ -72,8 +72,9 @@ pub fn choose(candidates: &Candidates<'_>, choice: &mut Choice) -> Chosen {
     let index = next(candidates, choice, before);
     choice.in_use = index.checked_sub(1).and_then(|at| intent.failover.get(at).cloned());
     let back_at = choice.primary_ready.map(|since| since.after(BACK_AFTER));
-    let silent_at = candidates.sources.first().map(|primary| primary.heard.after(silent_after(intent)));
-    let look_again = if intent.failover.is_empty() { None } else { back_at.or(silent_at).filter(|at| *at > now) };
+    let silent_at = candidates.sources.iter().map(|source| source.heard.after(silent_after(intent)));
+    let times = back_at.into_iter().chain(silent_at).filter(|at| *at > now);
+    let look_again = if intent.failover.is_empty() { None } else { times.min() };
     let event = (index != before).then(|| event(candidates, before, index));
     Chosen { index, event, look_again }
 }
@@ -94,30 +95,37 @@ fn next(candidates: &Candidates<'_>, choice: &mut Choice, before: usize) -> usiz
         choice.primary_ready = None;
         return 0;
     };
-    let silent = now.since(primary.heard) >= silent_after(intent);
-    let ready = |source: &Source<'_>| has_ready(candidates, source);
+    let silent = |source: &Source<'_>| is_silent(intent, source.heard, now);
+    let ready = |source: &Source<'_>| !silent(source) && has_ready(candidates, source);
     let first_other = || sources.iter().enumerate().skip(1).find(|(_, source)| ready(source)).map(|(at, _)| at);
     if before == 0 {
         choice.primary_ready = None;
         // What is hidden from us is no reason to leave: it may be there.
         let whole = |answer: &crate::consul::Answer<_>| !answer.meta.filtered && !answer.meta.anonymous_under_deny;
-        let none_ready = primary.answer.is_some_and(whole) && !ready(primary);
-        return if silent || none_ready { first_other().unwrap_or(0) } else { 0 };
+        let none_ready = primary.answer.is_some_and(whole) && !has_ready(candidates, primary);
+        return if silent(primary) || none_ready { first_other().unwrap_or(0) } else { 0 };
     }
-    let back = !silent && ready(primary);
+    let back = ready(primary);
     choice.primary_ready = if back { choice.primary_ready.or(Some(now)) } else { None };
     let long_enough = choice.primary_ready.is_some_and(|since| now.since(since) >= BACK_AFTER);
-    let still = sources.get(before).is_some_and(ready);
-    let at = match (back && long_enough, still) {
+    // After a start the one in use may only not have answered yet.
+    let unknown = sources.get(before).is_some_and(|source| source.answer.is_none() && !silent(source));
+    let at = match (back && long_enough, unknown) {
         (true, _) => 0,
         (false, true) => before,
-        // The one in use has none left: the next, or the primary although it has only just come back.
+        // None of them has one: the primary although it has only just come back, else the one in use.
         (false, false) => first_other().unwrap_or(if back { 0 } else { before }),
     };
     if at == 0 {
         choice.primary_ready = None;
     }
     at
+}
+
+/// Whether a source has been silent for so long that another is used.
+#[must_use]
+pub fn is_silent(intent: &ToKube, heard: UnixMillis, now: UnixMillis) -> bool {
+    now.since(heard) >= silent_after(intent)
 }
 
 /// How long a question to Consul may wait for news at most, where silence means something: a third of the time after which it does.

@@ -103,7 +103,8 @@ impl<'a> Bench<'a> {
     /// Which address counts, with the port of a tagged address where that has one.
     fn effective_address<'i>(&self, instance: &'i Instance) -> (&'i str, Option<i64>) {
         let key = self.intent.tagged_address.as_deref();
-        if let Some(tagged) = key.and_then(|key| instance.tagged_addresses.get(key)) {
+        let tagged = key.and_then(|key| instance.tagged_addresses.get(key));
+        if let Some(tagged) = tagged.filter(|tagged| !tagged.address.is_empty()) {
             return (&tagged.address, Some(tagged.port).filter(|port| *port != 0));
         }
         if !instance.address.is_empty() {

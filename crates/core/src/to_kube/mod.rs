@@ -38,6 +38,7 @@ pub use id::{EndpointId, PortId, Ports};
 pub use port::PortPlan;
 pub(crate) use publish::unready;
 pub use standing::Standing;
+pub(crate) use zone::hint;
 
 /// How long slices of a Service that got a selector stay while no other manager's show a ready endpoint.
 pub const YIELD_AFTER: Duration = Duration::from_secs(10);

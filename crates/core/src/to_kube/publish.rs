@@ -47,9 +47,6 @@ pub(super) fn publish(
         });
     }
     decisions.sort_by(|a, b| a.instance.cmp(&b.instance).then_with(|| a.endpoints.cmp(&b.endpoints)));
-    if zone::is_wanted(input.service) {
-        zone::hint(wanted.values_mut().map(|w| &mut w.endpoint));
-    }
     let panic = decisions.iter().any(|d| d.fate == Fate::Ready(ReadyBy::Panic));
     Published { wanted, decisions, panic }
 }

@@ -14,22 +14,23 @@ pub(super) fn of(instance: &Instance) -> Option<String> {
     instance.zone.as_ref().or(meta).filter(|zone| is_label_value(zone)).cloned()
 }
 
-/// Whether the Service wants traffic to stay near.
-#[must_use]
-pub(super) fn is_wanted(service: &KubeService) -> bool {
-    let distribution = matches!(service.traffic_distribution.as_deref(), Some("PreferClose" | "PreferSameZone"));
-    let topology = service.annotations.get(TOPOLOGY_MODE).is_some_and(|v| v.eq_ignore_ascii_case("auto"));
-    distribution || topology
+/// Hints for all endpoints of a Service or for none, those that only stay included: kube-proxy uses them only when every ready endpoint
+/// has one. None where the Service does not ask for traffic that stays near.
+pub(crate) fn hint<'a>(service: &KubeService, endpoints: impl Iterator<Item = &'a mut Endpoint>) {
+    let mut endpoints: Vec<&mut Endpoint> = endpoints.collect();
+    let all = is_wanted(service) && endpoints.iter().all(|endpoint| endpoint.zone.is_some());
+    for endpoint in &mut endpoints {
+        endpoint.hint_zones = endpoint.zone.iter().filter(|_| all).cloned().collect();
+    }
 }
 
-/// Hints for all endpoints or for none: kube-proxy uses them only when every ready endpoint has one.
-pub(super) fn hint<'a>(endpoints: impl Iterator<Item = &'a mut Endpoint>) {
-    let endpoints: Vec<&mut Endpoint> = endpoints.collect();
-    if endpoints.iter().all(|e| e.zone.is_some()) {
-        for endpoint in endpoints {
-            endpoint.hint_zones = endpoint.zone.iter().cloned().collect();
-        }
-    }
+/// Whether the Service wants traffic to stay near. Where it asks for the same node, the zone is the nearest that endpoints outside the
+/// cluster have.
+fn is_wanted(service: &KubeService) -> bool {
+    let near = ["PreferClose", "PreferSameZone", "PreferSameNode"];
+    let distribution = service.traffic_distribution.as_deref().is_some_and(|word| near.contains(&word));
+    let topology = service.annotations.get(TOPOLOGY_MODE).is_some_and(|v| v.eq_ignore_ascii_case("auto"));
+    distribution || topology
 }
 
 fn is_label_value(text: &str) -> bool {

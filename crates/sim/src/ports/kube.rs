@@ -1,6 +1,6 @@
 //! [`KubeApi`] and [`KubeWriter`] on the embedded Kubernetes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use consul8s_core::adopt::Endpoints;
 use consul8s_core::import::{Definition, Import, NewService, Status};
@@ -9,12 +9,13 @@ use consul8s_core::kube::{
     NodeAddressKind, ObjectKey, OwnerRef, Protocol, ServicePort, ServiceType, SlicePort, SliceSpec,
 };
 use consul8s_core::names;
+use consul8s_core::neighbours::Pulse;
 use consul8s_core::ports::{ApiError, KubeApi, KubeWriter};
 use serde_json::{Map, Value, json};
 
 use super::watch::WorldWatch;
 use super::{admit, imports, kind_of};
-use crate::model::kube::{Failure, Part, Preconditions, Resource, text_at, time_of};
+use crate::model::kube::{Failure, Part, Preconditions, Resource, Selector, text_at, time_of};
 use crate::world::KubeWorld;
 
 impl KubeApi for KubeWorld {
@@ -53,6 +54,23 @@ impl KubeApi for KubeWorld {
         let reply = admit(self).await?;
         let found = self.read(|cluster| cluster.get(Resource::Endpoints, key));
         reply.deliver(found.ok().map(|object| endpoints(&object)))
+    }
+
+    async fn pulse(&self, key: &ObjectKey) -> Result<Option<Pulse>, ApiError> {
+        let reply = admit(self).await?;
+        let found = self.read(|cluster| cluster.get(Resource::Leases, key));
+        reply.deliver(found.ok().map(|object| pulse(&object)))
+    }
+
+    async fn labelled(&self) -> Result<BTreeSet<ObjectKey>, ApiError> {
+        let reply = admit(self).await?;
+        let all = self.read(|cluster| cluster.list(Resource::Services, None, &Selector::default()));
+        let services = all.iter().map(|object| service(object));
+        let ours = services.filter(|service| {
+            service.labels.contains_key(names::LABEL_SOURCE)
+                || service.labels.get(names::LABEL_REGISTRATION).is_some_and(|value| value == "consul")
+        });
+        reply.deliver(ours.map(|service| service.key).collect())
     }
 
     async fn cluster_uid(&self) -> Result<String, ApiError> {
@@ -125,6 +143,15 @@ impl KubeWriter for KubeWorld {
 
     async fn set_import_status(&self, import: &Import, status: &Status) -> Result<(), ApiError> {
         imports::set_status(self, import, status).await
+    }
+}
+
+fn pulse(object: &Value) -> Pulse {
+    let spec = &object["spec"];
+    Pulse {
+        version: format!("{} {}", text_at(object, "/metadata/uid"), text_at(object, "/metadata/resourceVersion")),
+        renewed: spec["renewTime"].as_str().map(time_of),
+        duration: std::time::Duration::from_secs(spec["leaseDurationSeconds"].as_u64().unwrap_or_default()),
     }
 }
 

@@ -1,20 +1,19 @@
 //! Slices that follow their source: choose it, plan, guard, pack.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use consul8s_core::consul::{Answer, HealthQuery, Instance};
 use consul8s_core::guard::{self, Case, SourceState};
 use consul8s_core::intent::to_kube::ToKube;
 use consul8s_core::packing;
-use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
-use consul8s_core::problem::{Problem, Reason};
+use consul8s_core::ports::{ConsulApi, KubeApi};
+use consul8s_core::problem::Problem;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_kube::failover::{self, Candidates, Chosen};
 use consul8s_core::to_kube::{self, Input, Mode};
 
 use super::super::peace;
-use super::{Look, SlicePlan};
+use super::{Look, SlicePlan, refused};
 use crate::stores::World;
 
 /// A source as it stands in this look.
@@ -22,7 +21,6 @@ struct Source {
     query: HealthQuery,
     answer: Option<Answer<Arc<Vec<Instance>>>>,
     heard: UnixMillis,
-    changed: UnixMillis,
     broken: Option<UnixMillis>,
     refused: Option<Problem>,
 }
@@ -30,10 +28,11 @@ struct Source {
 impl Source {
     fn of(world: &World, query: HealthQuery) -> Option<Source> {
         let source = world.sources.get(&query)?;
-        let refused = source.trouble.as_ref().and_then(|error| refused(&query, error, source.answer.is_some()));
+        let refused =
+            source.trouble.as_ref().and_then(|error| refused::problem(&query, error, source.answer.is_some()));
         let (answer, heard) = (source.answer.clone(), source.heard);
         let broken = source.broken.max(world.lineages.broken(&query.datacenter));
-        Some(Source { query, answer, heard, changed: source.changed, broken, refused })
+        Some(Source { query, answer, heard, broken, refused })
     }
 
     fn view(&self) -> to_kube::Source<'_> {
@@ -55,6 +54,7 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
         let chosen = self.choose(world, &wish, &sources);
         let Some(source) = sources.get(chosen.index) else { return SlicePlan::default() };
         let resolved = world.names.resolved();
+        let abandoned = world.neighbours.abandoned().clone();
         let release = world.release.as_ref().map(|(text, _)| text.clone());
         let record = world.record(key);
         let mut memory = std::mem::take(&mut record.memory);
@@ -67,7 +67,7 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
             slices,
             source: source.view(),
             resolved: &resolved,
-            abandoned: &BTreeSet::new(),
+            abandoned: &abandoned,
             memory: &memory,
             settings,
             now,
@@ -85,15 +85,17 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
         let judged = guard::judge(case, &mut memory, &mut world.guard);
         let record = world.record(key);
         record.memory = memory;
+        // What nobody changed (a hold that ends, a drift that a later look finds) is of now.
+        let trigger = record.changed_at.map_or(now, |at| now.before(at.elapsed()));
         let changes = packing::changes(&packing::Input {
             judged: &judged,
             service,
             intent: &wish,
             slices,
             taken: &record.taken,
-            abandoned: &BTreeSet::new(),
+            abandoned: &abandoned,
             settings,
-            trigger: Some(if chosen.event.is_some() { now } else { source.changed }),
+            trigger: Some(trigger),
         });
         let kept = peace::keep(changes, &mut record.repairs, now);
         let refused = sources.iter().filter_map(|source| source.refused.clone());
@@ -139,24 +141,5 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
             record.deeds.insert(event.reason, event.message.clone());
         }
         chosen
-    }
-}
-
-/// What Consul says about the query itself, and not about its own state. A query that it has answered before is not at fault.
-fn refused(query: &HealthQuery, error: &ApiError, answered: bool) -> Option<Problem> {
-    match error.kind {
-        ErrorKind::Invalid if answered => Some(Problem::new(
-            Reason::ConsulUnavailable,
-            format!("Consul answers the query ({query}) no more, and what stands stays: {error}"),
-        )),
-        ErrorKind::Invalid => Some(Problem::new(
-            Reason::InvalidAnnotation,
-            format!("Consul refuses the query of the Service's annotations ({query}), and what stands stays: {error}"),
-        )),
-        ErrorKind::Forbidden => Some(Problem::new(
-            Reason::ConsulPermissionDenied,
-            format!("Consul refuses our token, and what stands stays; it needs service:read and node:read: {error}"),
-        )),
-        _ => None,
     }
 }

@@ -51,6 +51,19 @@ impl Launch {
         self
     }
 
+    /// With none of the flags that it has so far: without namespace of its own.
+    pub(crate) fn bare(self) -> Launch {
+        Launch { flags: Vec::new(), ..self }
+    }
+
+    /// Without flags that say which namespaces.
+    pub(crate) fn without_scope(mut self) -> Launch {
+        if let Some(at) = self.flags.iter().position(|flag| flag == "--namespace") {
+            self.flags.drain(at..at + 2);
+        }
+        self
+    }
+
     /// With this in its environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Launch {
         self.environment.push((name.to_owned(), value.to_owned()));

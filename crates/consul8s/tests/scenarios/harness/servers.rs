@@ -80,6 +80,14 @@ impl Servers {
         }
     }
 
+    /// The token of the user that scenarios are, where there is one.
+    pub(crate) fn kube_token(&self) -> Option<String> {
+        match self {
+            Servers::Sim(_) => None,
+            Servers::Real(pair) => Some(pair.kube_token.clone()),
+        }
+    }
+
     /// URL of the Kubernetes API.
     pub(crate) fn kube_url(&self) -> String {
         match self {

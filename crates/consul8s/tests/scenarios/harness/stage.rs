@@ -70,7 +70,12 @@ pub(crate) struct Stage {
     /// Real servers for one scenario alone are many processes, so such scenarios take turns.
     alone: Semaphore,
     played: AtomicUsize,
+    played_again: AtomicUsize,
 }
+
+/// So many scenarios of a run on real servers may be played a second time before a failure counts. Several servers and programs share a
+/// few cores with whoever else is on the machine, so that now and then a wait is over too soon; what fails more often, or twice, is broken.
+const SECOND_TRIES: usize = 3;
 
 /// Real servers that scenarios share, and how many more may.
 struct Shared {
@@ -87,19 +92,26 @@ impl Stage {
     pub(crate) fn new(runtime: Handle) -> Stage {
         remember_panics();
         let real = Mutex::new(Shared { pair: Err(String::new()), left: 0 });
-        Stage { runtime, real, alone: Semaphore::new(1), played: AtomicUsize::new(0) }
+        let (played, played_again) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Stage { runtime, real, alone: Semaphore::new(1), played, played_again }
     }
 
-    /// Plays one scenario on this thread. A failure says why and shows the end of the program's logs.
+    /// Plays one scenario on this thread. A failure says why and shows the end of the program's logs, also where it passes the second time.
     pub(crate) fn play(&self, scenario: Scenario, kind: Kind) -> Result<(), Failed> {
-        self.runtime.block_on(self.turn(scenario, kind)).map_err(Failed::from)
+        let Err(why) = self.runtime.block_on(self.turn(scenario, kind, "")) else { return Ok(()) };
+        if kind == Kind::Sim || self.played_again.fetch_add(1, Ordering::SeqCst) >= SECOND_TRIES {
+            return Err(Failed::from(why));
+        }
+        told(&format!("real::{} failed once and is played again; the first time:\n{why}", scenario.name));
+        self.runtime.block_on(self.turn(scenario, kind, "-again")).map_err(Failed::from)
     }
 
-    async fn turn(&self, scenario: Scenario, kind: Kind) -> Outcome {
+    async fn turn(&self, scenario: Scenario, kind: Kind, suffix: &str) -> Outcome {
         let own = scenario.alone && kind == Kind::Real;
         let turn = if own { self.alone.acquire().await.ok() } else { None };
         let number = self.played.fetch_add(1, Ordering::SeqCst);
-        let world = World::new(self.servers(scenario, kind).await?, scenario, number).await?;
+        let namespace = format!("{}{suffix}", scenario.name.replace('_', "-"));
+        let world = World::new(self.servers(scenario, kind).await?, namespace, number).await?;
         let played = unpanicked(tokio::time::timeout(LIMIT, (scenario.play)(&world))).await;
         drop(turn);
         let why = match played {
@@ -123,6 +135,12 @@ impl Stage {
         shared.left -= 1;
         shared.pair.clone()
     }
+}
+
+/// Tells it beside the results, whatever becomes of the run.
+#[expect(clippy::print_stderr, reason = "libtest-mimic has no word for it")]
+fn told(text: &str) {
+    eprintln!("{text}");
 }
 
 thread_local! {

@@ -19,7 +19,6 @@ use super::ports::free_address;
 use super::program::{Launch, Running};
 use super::record::Recorder;
 use super::servers::Servers;
-use super::stage::Scenario;
 use super::view;
 use super::wait::{SOON, eventually, so};
 
@@ -40,8 +39,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(super) async fn new(servers: Arc<Servers>, scenario: Scenario, number: usize) -> Outcome<World> {
-        let namespace = scenario.name.replace('_', "-");
+    pub(super) async fn new(servers: Arc<Servers>, namespace: String, number: usize) -> Outcome<World> {
         let folder = tempfile::Builder::new().prefix("consul8s-scenario-").tempdir().map_err(|why| why.to_string())?;
         servers.write_kubeconfig(&folder.path().join("kubeconfig"), &servers.kube_url(), &namespace)?;
         Ok(World {
@@ -140,6 +138,13 @@ impl World {
         self.program().start()
     }
 
+    /// A file of this scenario; gives its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Outcome<String> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).map_err(|why| format!("writing {}: {why}", path.display()))?;
+        Ok(path.display().to_string())
+    }
+
     /// A kubeconfig for the API through another address.
     pub(crate) fn kubeconfig_at(&self, address: &str) -> Outcome<PathBuf> {
         let path = self.folder.path().join("kubeconfig-elsewhere");
@@ -174,6 +179,15 @@ impl World {
     /// Waits until a Service's endpoints are these (see [`view::endpoints`]), and says how long that took.
     pub(crate) async fn publishes(&self, service: &str, wanted: &[&str]) -> Outcome<Duration> {
         self.publishes_within(SOON, service, wanted).await
+    }
+
+    /// Waits until a Service has endpoints, all of them ready.
+    pub(crate) async fn publishes_ready(&self, service: &str) -> Outcome<Duration> {
+        self.slices_become(&format!("{service} has ready endpoints"), SOON, service, |slices| {
+            let seen = view::endpoints(slices);
+            so(!seen.is_empty() && seen.iter().all(|line| line.ends_with(" ready")), || format!("{seen:?}"))
+        })
+        .await
     }
 
     pub(crate) async fn publishes_within(&self, limit: Duration, service: &str, wanted: &[&str]) -> Outcome<Duration> {

@@ -3,16 +3,24 @@
 mod addresses;
 mod adoption;
 mod annotations;
+mod bad_input;
 mod datacenters;
 mod documented;
 mod frozen;
+mod guide;
 mod health;
 mod holds;
+mod hostile;
+mod installations;
 mod membership;
 mod ownership;
 mod refused;
+mod scope;
+mod services;
 mod slices;
 mod staleness;
+mod warnings;
+mod zones;
 
 use crate::harness::Scenario;
 
@@ -31,6 +39,14 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         holds::SCENARIOS,
         refused::SCENARIOS,
         staleness::SCENARIOS,
+        bad_input::SCENARIOS,
+        guide::SCENARIOS,
+        hostile::SCENARIOS,
+        installations::SCENARIOS,
+        scope::SCENARIOS,
+        services::SCENARIOS,
+        warnings::SCENARIOS,
+        zones::SCENARIOS,
     ];
     files.concat()
 }

@@ -84,11 +84,15 @@ fn nowhere_a_ready_one_stays_where_it_is() {
 }
 
 #[test]
-fn from_one_to_the_next_and_back_without_waiting() {
+fn the_first_of_the_list_and_back_without_waiting() {
     let mut stage = two_datacenters("");
     set(&mut stage, 0, CheckStatus::Critical);
+    assert_eq!(ready(&stage), ["10.3.0.1"]);
     set(&mut stage, 1, CheckStatus::Passing);
-    assert_eq!(ready(&stage), ["10.3.0.1"], "the one in use stays in use");
+    assert_eq!(ready(&stage), ["10.2.0.1"], "the first with a ready one");
+    set(&mut stage, 1, CheckStatus::Critical);
+    assert_eq!(ready(&stage), ["10.3.0.1"]);
+    set(&mut stage, 1, CheckStatus::Passing);
     set(&mut stage, 2, CheckStatus::Critical);
     assert_eq!(ready(&stage), ["10.2.0.1"]);
     set(&mut stage, 0, CheckStatus::Passing);
@@ -128,4 +132,21 @@ fn what_leaves_the_one_in_use_is_absent_like_anything_else() {
     assert_eq!(ready(&stage), ["10.3.0.1"]);
     stage.pass(seconds(30));
     assert_eq!(ready(&stage), ["10.3.0.1"], "held");
+}
+
+#[test]
+fn one_that_is_silent_too_is_passed_over() {
+    let mut stage = two_datacenters("@service.max_staleness=60s");
+    set(&mut stage, 1, CheckStatus::Passing);
+    stage.down.extend(["dc1".into(), "dc2".into()]);
+    stage.pass(seconds(61));
+    assert_eq!(ready(&stage), ["10.3.0.1"]);
+    stage.down.remove("dc2");
+    stage.sync_all();
+    assert_eq!(ready(&stage), ["10.2.0.1"]);
+    stage.down.insert("dc2".into());
+    stage.pass(seconds(59));
+    assert_eq!(ready(&stage), ["10.2.0.1"]);
+    stage.pass(seconds(2));
+    assert_eq!(ready(&stage), ["10.3.0.1"]);
 }
