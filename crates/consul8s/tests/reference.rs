@@ -8,6 +8,7 @@ use clap::Arg;
 use consul8s::metrics::{Metrics, Snapshot, Write};
 use consul8s::{config_file, invocation};
 use consul8s_core::intent::annotations::{Annotation, TABLE};
+use consul8s_core::intent::examples::{self, Example};
 use consul8s_core::problem::{Reason, ReasonKind};
 use consul8s_core::settings::Direction;
 
@@ -123,7 +124,28 @@ fn annotations() {
             );
         }
     }
+    by_example(&mut out);
     check("annotations.md", &out);
+}
+
+/// What is accepted and refused: the values that the tests play with.
+fn by_example(out: &mut String) {
+    out.push_str(
+        "\n## Accepted and refused, by example\n\nThe tests of the parsers and of the running program are made from this table. `\\u{7}` and the like \
+         stand for control characters,\n`(empty)` for no text at all. The Service has the ports `http` (80) and `metrics` (9100).\n\n\
+         | annotation | accepted | refused: reason, and a part of the message |\n| --- | --- | --- |\n",
+    );
+    let shown = |value: &str| match value {
+        "" => "(empty)".to_owned(),
+        value => format!("`{}`", cell(&value.escape_debug().to_string().replace("\\\"", "\""))),
+    };
+    for Example { key, accepted, refused } in examples::EXAMPLES {
+        let accepted: Vec<String> = accepted.iter().map(|value| shown(value)).collect();
+        let refused: Vec<String> =
+            refused.iter().map(|(value, reason, why)| format!("{}: `{reason}`, {}", shown(value), cell(why))).collect();
+        let suffix = if key.ends_with('.') { "KEY" } else { "" };
+        let _ = writeln!(out, "| `{key}{suffix}` | {} | {} |", accepted.join("; "), refused.join("<br>"));
+    }
 }
 
 #[test]

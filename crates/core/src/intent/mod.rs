@@ -1,10 +1,11 @@
 //! What a Service asks for: its labels and annotations, parsed once. Inside, there are only these values.
 //!
 //! Which Service is whose is in [`labels`]; every annotation stands in one table, [`annotations`]; each direction has its own
-//! parser ([`to_kube`], [`to_consul`]).
+//! parser ([`to_kube`], [`to_consul`]). What they accept and refuse is shown by [`examples`], which the tests are made from.
 
 pub mod annotations;
 pub mod applied;
+pub mod examples;
 pub mod labels;
 pub mod to_consul;
 pub mod to_kube;
