@@ -1,4 +1,4 @@
-//! What the command line means: flags and environment resolved into values, each checked once.
+//! What the command line means: flags, environment and file resolved into values, each checked once.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,7 +11,8 @@ use consul8s_core::identity::Identity;
 use consul8s_core::intent::to_consul::AddressSource;
 use consul8s_core::intent::value;
 use consul8s_core::kube::{ObjectKey, Scope};
-use consul8s_core::settings::{Direction, Settings};
+use consul8s_core::rules::Rules;
+use consul8s_core::settings::{Direction, Policy, Settings};
 
 use crate::cli::{Flags, Hold, Listener};
 use crate::flag_values::{Cidrs, Compatibility};
@@ -48,6 +49,8 @@ pub struct Options {
     publishing: Publishing,
     removal_hold: Duration,
     mass_removal_hold: Option<Duration>,
+    rules: Rules,
+    policy: Policy,
 }
 
 /// What the user said about registrations.
@@ -93,11 +96,17 @@ impl Options {
         let consul = (!flags.consul.is_empty()).then(|| flags.consul.join(","));
         let mut consul = ClientConfig::from_env(consul.as_deref(), env)?;
         consul.max_connections = usize::from(flags.consul_max_connections);
+        if let Some(address) = consul.shows_secrets_to().filter(|_| !flags.allow_plaintext_token) {
+            anyhow::bail!(
+                "the Consul token would go to {address} in plain text, for everybody on the way to read: use https:// (CONSUL_HTTP_SSL=true, \
+                 CONSUL_CACERT), an agent on this machine, or --allow-plaintext-token where the network itself is trusted"
+            );
+        }
         Ok(Options {
             access: consul8s_kube::Access { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() },
             consul,
             scope: scope(flags)?,
-            directions: flags.direction.iter().map(|d| Direction::from(*d)).collect(),
+            directions: flags.direction.0.clone(),
             interval: flags.interval.max(Duration::from_secs(1)),
             run_once: false,
             leader_elect: flags.leader_elect,
@@ -137,7 +146,27 @@ impl Options {
                 Hold::Never => None,
                 Hold::For(time) => Some(time),
             },
+            rules: flags.rules.clone(),
+            policy: flags.policy.into(),
         })
+    }
+
+    /// How much may be changed.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Whether nothing may be written, so that nothing that writes is made.
+    #[must_use]
+    pub fn observes(&self) -> bool {
+        self.policy == Policy::Observe
+    }
+
+    /// Whether what the Python original left is taken over.
+    #[must_use]
+    pub fn adopts_endpoints(&self) -> bool {
+        self.publishing.adopt_endpoints
     }
 
     /// The Lease. `context_namespace` is the kubeconfig context's, or the pod's.
@@ -196,6 +225,8 @@ impl Options {
         Settings {
             identity,
             scope: self.scope.clone(),
+            rules: self.rules.clone(),
+            policy: self.policy,
             default_sync: registering.default_sync,
             name_template: registering.name_template,
             default_tags: registering.default_tags,

@@ -140,7 +140,7 @@ fn standing<K: KubeApi, C: ConsulApi>(world: &World, controller: &Controller<K, 
     let ours_to_fill = |key: &ObjectKey| {
         let service = world.services.get(key)?;
         let wanted = match intent::parse(service, settings).intent {
-            Intent::ToKube(_) | Intent::Yield | Intent::Frozen(_) => true,
+            Intent::ToKube(_) | Intent::Yield | Intent::Frozen(_) | Intent::Forbidden(_) => true,
             // What nobody asks for any more has nobody else to clean it up.
             Intent::None(why) => why != UserIntent::OutOfScope,
             Intent::Suspended(_) | Intent::ToConsul(_) => false,

@@ -41,6 +41,8 @@ pub struct ConsulOptions {
     pub connections_per_client: u32,
     /// A server that serves HTTPS beside HTTP ([`Consul::https_addr`]), and with it HTTP/2.
     pub https: bool,
+    /// HTTPS only for clients with a certificate of ours ([`Consul::client_certificate`]).
+    pub verify_incoming: bool,
 }
 
 /// Consul's own limit.
@@ -55,6 +57,7 @@ impl Default for ConsulOptions {
             wan: false,
             connections_per_client: CONNECTIONS_PER_CLIENT,
             https: false,
+            verify_incoming: false,
         }
     }
 }
@@ -179,7 +182,7 @@ impl Consul {
         if let Some(https) = &ports.https {
             tls::create(&program, folder.path(), &options.datacenter)?;
             text["ports"]["https"] = json!(https.number());
-            text["tls"] = tls::config(folder.path(), &options.datacenter);
+            text["tls"] = tls::config(folder.path(), &options.datacenter, options.verify_incoming);
         }
         fs::write(&config, text.to_string()).map_err(TestbedError::io(format!("writing {}", config.display())))?;
         let arguments = vec!["agent".to_owned(), format!("-config-file={}", config.display())];
@@ -191,6 +194,23 @@ impl Consul {
     #[must_use]
     pub fn http_addr(&self) -> &str {
         &self.http_addr
+    }
+
+    /// A new certificate for a client, and its key, as PEM files.
+    ///
+    /// # Errors
+    /// When Consul can't make one.
+    pub fn client_certificate(&self) -> Result<(PathBuf, PathBuf)> {
+        tls::client(&CONSUL.locate()?, self.folder.path(), &self.options.datacenter)
+    }
+
+    /// Another authority, with other certificates, which count once it is started again.
+    ///
+    /// # Errors
+    /// When Consul can't make them.
+    pub fn renew_certificates(&mut self) -> Result<()> {
+        tls::remove(self.folder.path())?;
+        tls::create(&CONSUL.locate()?, self.folder.path(), &self.options.datacenter)
     }
 
     /// `https://127.0.0.1:PORT`, with [`ConsulOptions::https`]; clients must trust [`Consul::ca_file`].

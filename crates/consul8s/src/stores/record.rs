@@ -82,6 +82,10 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 6] =
+        [State::Synced, State::Pending, State::Problem, State::Held, State::Suspended, State::Panic];
+
     /// As the metric and the status show it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -119,6 +123,7 @@ pub struct Told {
     pub resolving: bool,
     /// A write failed and is tried again.
     pub retrying: bool,
-    /// The plan as text: decisions, changes, what is held.
+    /// The plan as text: decisions, changes, what is held. Only where something is left to be written, or nothing can be (`plan`):
+    /// it is as long as the list of instances.
     pub text: String,
 }

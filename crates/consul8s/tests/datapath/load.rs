@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Requests on their way at once; reached only when nobody answers.
 const AT_ONCE: usize = 500;
 /// Nothing from a backend for so long, while others answer: it gets no more requests.
-const QUIET: Duration = Duration::from_millis(400);
+const QUIET: Duration = Duration::from_millis(300);
 /// How long anything may take that has no limit of its own: the Lease of a consul8s that was killed runs out after 15 s.
 const LIMIT: Duration = Duration::from_secs(40);
 /// Failures that a message shows.

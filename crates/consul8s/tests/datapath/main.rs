@@ -40,7 +40,7 @@ use namespace::Place;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // One kube-proxy per namespace, and times are measured: one after the other.
+    // Times are measured, and Consul comes and goes: one after the other.
     arguments.test_threads = Some(1);
     let place = if arguments.list { Place::Inside } else { namespace::enter() };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -51,6 +51,7 @@ fn main() -> ExitCode {
     if let Place::NotAllowed(why) = &place {
         eprintln!("the tests of the data path were NOT run: {why}");
     }
+    runtime.block_on(scene::end());
     // The servers end with the stage, while the runtime is still there.
     drop(stage);
     conclusion.exit_code()

@@ -13,9 +13,10 @@ pub(crate) const NODE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 77, 1
 /// The node's network card; backends' addresses are on it, too.
 pub(crate) const DEVICE: &str = "v0";
 /// Makes the node's network: the default route is what lets connections to a Service's address set out at all. Then runs
-/// its arguments.
-const PREPARE: &str = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up && \
-     ip addr add 192.168.77.1/24 dev v0 && ip route add default dev v0 && nft list ruleset && exec \"$@\"";
+/// its arguments. Some systems have the programs' folders only in root's PATH.
+const PREPARE: &str = "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && ip link add v0 type veth peer name v1 && \
+     ip link set v0 up && ip link set v1 up && ip addr add 192.168.77.1/24 dev v0 && ip route add default dev v0 && \
+     nft list ruleset && exec \"$@\"";
 
 /// Where this process is.
 pub(crate) enum Place {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use consul8s_testbed::KubeProxy;
 use http::Method;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::backend::Backend;
@@ -25,7 +26,6 @@ pub(crate) struct Scene<'a> {
     /// The Service's address.
     pub(crate) ip: IpAddr,
     program: Option<Running>,
-    _proxy: KubeProxy,
 }
 
 /// A backend and what Consul knows of it.
@@ -34,28 +34,39 @@ pub(crate) struct Member {
     pub(crate) instance: Instance,
 }
 
-/// Starts kube-proxy, on a Node that is made if need be.
-pub(crate) async fn kube_proxy(world: &World) -> Outcome<KubeProxy> {
-    if world.kube.ask(Method::GET, &format!("/api/v1/nodes/{NODE}"), None).await.is_err() {
-        let addresses = json!([{ "type": "InternalIP", "address": NODE_ADDRESS }]);
-        let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE }, "status": { "addresses": addresses } });
-        world.kube.ask(Method::POST, "/api/v1/nodes", Some(&node)).await?;
+/// One for all: its rules are of the whole network namespace.
+static KUBE_PROXY: Mutex<Option<KubeProxy>> = Mutex::const_new(None);
+
+/// Starts kube-proxy, on a Node that is made for it, unless it runs.
+async fn kube_proxy(world: &World) -> Outcome {
+    let mut proxy = KUBE_PROXY.lock().await;
+    if let Some(proxy) = proxy.as_mut() {
+        return proxy.check_alive().map_err(|why| why.to_string());
     }
+    let addresses = json!([{ "type": "InternalIP", "address": NODE_ADDRESS }]);
+    let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": NODE }, "status": { "addresses": addresses } });
+    world.kube.ask(Method::POST, "/api/v1/nodes", Some(&node)).await?;
     let kubeconfig = world.kubeconfig_at(&world.kube_address())?;
-    KubeProxy::start(&kubeconfig, NODE, NODE_ADDRESS).await.map_err(|why| why.to_string())
+    *proxy = Some(KubeProxy::start(&kubeconfig, NODE, NODE_ADDRESS).await.map_err(|why| why.to_string())?);
+    Ok(())
+}
+
+/// Ends kube-proxy.
+pub(crate) async fn end() {
+    drop(KUBE_PROXY.lock().await.take());
 }
 
 /// The address of a Service as it is stored.
-pub(crate) fn cluster_ip(service: &Value) -> Outcome<IpAddr> {
+fn cluster_ip(service: &Value) -> Outcome<IpAddr> {
     text(&service["spec"]["clusterIP"]).parse().map_err(|_| format!("a Service without address: {service}"))
 }
 
 impl<'a> Scene<'a> {
     /// The Service `web` with port `http` 80, changed as `change` wants, and all that fills it.
     pub(crate) async fn open(world: &'a World, change: impl FnOnce(&mut Value)) -> Outcome<Scene<'a>> {
-        let proxy = kube_proxy(world).await?;
+        kube_proxy(world).await?;
         let ip = cluster_ip(&world.create_to_kube("web", change).await?)?;
-        Ok(Scene { world, ip, program: Some(world.start()?), _proxy: proxy })
+        Ok(Scene { world, ip, program: Some(world.start()?) })
     }
 
     /// Ends consul8s as a crash would.

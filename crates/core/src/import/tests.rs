@@ -6,7 +6,8 @@ use crate::consul::Instance;
 use crate::identity::Identity;
 use crate::kube::{ConditionStatus, KubeService, Scope};
 use crate::names;
-use crate::settings::Settings;
+use crate::rules::{Glob, Names, Rule};
+use crate::settings::{Policy, Settings};
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
 const DELAY: Duration = Duration::from_secs(3600);
@@ -61,6 +62,7 @@ struct World {
     memories: BTreeMap<String, Memory>,
     busy: BTreeSet<String>,
     definition: Option<Definition>,
+    settings: Settings,
     now: UnixMillis,
 }
 
@@ -74,6 +76,7 @@ impl World {
             memories: BTreeMap::new(),
             busy: BTreeSet::new(),
             definition: Some(Definition::Served),
+            settings: settings(),
             now: NOW,
         }
     }
@@ -100,7 +103,7 @@ impl World {
             busy: &self.busy,
             refused: &BTreeMap::new(),
             definition: self.definition,
-            settings: &settings(),
+            settings: &self.settings,
             domain: "consul",
             delay: DELAY,
             now: self.now,
@@ -337,4 +340,35 @@ fn a_status_moves_its_time_with_its_status_only() {
     let mut world = World::new(vec![later.clone()], vec![made(&later, "web", "web")], &["web"]);
     world.now = NOW.after(Duration::from_secs(60));
     assert_eq!(world.plan().statuses[0].1, first, "equal worlds, equal status");
+}
+
+#[test]
+fn a_rule_keeps_a_name_out_and_says_so() {
+    let mut world = World::new(vec![import("all", 10, &["web", "payments"])], Vec::new(), &["web", "payments"]);
+    let to_kube = Names { deny: vec![Glob::new("pay*")], ..Names::default() };
+    let rule = Rule { namespaces: vec![Glob::new("shop")], to_kube, to_consul: Names::default() };
+    world.settings.rules.rules.push(rule);
+    assert_eq!(world.actions(), ["all: create web for web"]);
+    let ready = world.plan().statuses[0].1.ready.clone().unwrap();
+    assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "NotAllowed"));
+    assert!(ready.message.contains("1 not allowed: ") && ready.message.contains("rule 1"), "{}", ready.message);
+}
+
+#[test]
+fn upsert_only_creates_and_removes_nothing() {
+    let all = import("all", 10, &["web"]);
+    let services = vec![made(&all, "old", "old")];
+    let mut world = World::new(vec![all.clone()], services.clone(), &["web"]);
+    assert_eq!(
+        world.actions(),
+        ["all: delete old: its ConsulImport no longer selects its name", "all: create web for web"]
+    );
+    world.settings.policy = Policy::UpsertOnly;
+    assert_eq!(world.actions(), ["all: create web for web"]);
+    world.imports[0].deleting = true;
+    assert!(world.actions().is_empty(), "its finalizer stays as long as what it created");
+    let ready = world.plan().statuses[0].1.ready.clone().unwrap();
+    assert!(ready.message.contains("upsert-only"), "{}", ready.message);
+    world.imports[0].spec.orphan = true;
+    assert_eq!(world.actions(), ["all: orphan old: its ConsulImport is deleted"]);
 }

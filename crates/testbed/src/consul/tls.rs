@@ -21,10 +21,29 @@ pub(super) fn create(consul: &Path, folder: &Path, datacenter: &str) -> Result<(
     run(consul, folder, &["tls", "cert", "create", "-server", "-dc", datacenter])
 }
 
-/// The part of the agent's configuration that uses them. Clients need no certificate.
-pub(super) fn config(folder: &Path, datacenter: &str) -> Value {
+/// Takes away what [`create`] made.
+pub(super) fn remove(folder: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(folder).map_err(TestbedError::io("reading the folder of certificates"))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "pem") {
+            std::fs::remove_file(&path).map_err(TestbedError::io(format!("deleting {}", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes a certificate for a client; gives it and its key.
+pub(super) fn client(consul: &Path, folder: &Path, datacenter: &str) -> Result<(PathBuf, PathBuf)> {
+    let file = |number: usize, suffix: &str| folder.join(format!("{datacenter}-client-consul-{number}{suffix}.pem"));
+    let number = (0..).find(|number| !file(*number, "").exists()).unwrap_or_default();
+    run(consul, folder, &["tls", "cert", "create", "-client", "-dc", datacenter])?;
+    Ok((file(number, ""), file(number, "-key")))
+}
+
+/// The part of the agent's configuration that uses them. Clients need a certificate only if they are `verified`.
+pub(super) fn config(folder: &Path, datacenter: &str, verified: bool) -> Value {
     let file = |suffix: &str| folder.join(format!("{datacenter}-server-consul-0{suffix}.pem"));
-    json!({ "https": { "cert_file": file(""), "key_file": file("-key"), "verify_incoming": false } })
+    json!({ "https": { "cert_file": file(""), "key_file": file("-key"), "ca_file": ca_file(folder), "verify_incoming": verified } })
 }
 
 fn run(consul: &Path, folder: &Path, arguments: &[&str]) -> Result<()> {

@@ -57,6 +57,11 @@ impl Launch {
         self
     }
 
+    /// With none of the flags that it has so far: without namespace of its own.
+    pub(crate) fn bare(self) -> Launch {
+        Launch { flags: Vec::new(), ..self }
+    }
+
     /// Without flags that say which namespaces.
     pub(crate) fn without_scope(mut self) -> Launch {
         if let Some(at) = self.flags.iter().position(|flag| flag == "--namespace") {

@@ -16,6 +16,7 @@ mod installations;
 mod membership;
 mod ownership;
 mod refused;
+mod release;
 mod scope;
 mod services;
 mod slices;
@@ -39,6 +40,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         frozen::SCENARIOS,
         holds::SCENARIOS,
         refused::SCENARIOS,
+        release::SCENARIOS,
         staleness::SCENARIOS,
         bad_input::SCENARIOS,
         guide::SCENARIOS,
