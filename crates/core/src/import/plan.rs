@@ -269,6 +269,7 @@ impl<'a> Planner<'a> {
                 }
             }
             Known::ReadAt(at) => self.look_again(at),
+            Known::Forgotten => {}
             Known::Gone(_) if self.input.busy.contains(&service.key.name) => self.look_again(now.after(WHILE_BUSY)),
             Known::Gone(proof) => self.remove(import, service, Removal::Absent(proof)),
         }

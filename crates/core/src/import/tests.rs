@@ -198,12 +198,34 @@ fn a_service_goes_only_after_consistent_absence() {
     world.catalog = Some([("web".to_owned(), vec![])].into());
     let services: Vec<&KubeService> = world.services.iter().collect();
     let catalog = world.catalog.clone().unwrap();
-    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog);
+    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog, None);
     assert_eq!(world.actions(), Vec::<String>::new());
     world.catalog = Some(Catalog::new());
     assert_eq!(world.plan().needs.len(), 1, "the count begins anew");
     world.catalog = None;
     assert_eq!((world.actions(), world.plan().needs.len()), (vec![], 0), "without a list nothing is known");
+}
+
+#[test]
+fn what_a_wiped_consul_has_forgotten_stays() {
+    let all = import("all", 10, &["web"]);
+    let mut world = World::new(vec![all.clone()], vec![made(&all, "web", "web")], &[]);
+    let services = world.services.clone();
+    let services: Vec<&KubeService> = services.iter().collect();
+    let note = |world: &mut World, listed: &[&str], broken| {
+        let catalog: Catalog = listed.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        world.catalog = Some(catalog.clone());
+        world.memories.entry(all.uid.clone()).or_default().note(&all, &services, &catalog, broken);
+    };
+    let broken = Some(NOW);
+    note(&mut world, &[], broken);
+    world.now = NOW.after(DELAY * 10);
+    note(&mut world, &[], broken);
+    assert_eq!((world.actions(), world.plan().needs), (vec![], vec![]), "time alone says nothing");
+    // It is registered again, and then goes like any other.
+    note(&mut world, &["web"], broken);
+    note(&mut world, &[], broken);
+    assert_eq!(world.plan().needs, [Need::Catalog(all.key.clone())]);
 }
 
 #[test]
