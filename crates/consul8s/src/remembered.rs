@@ -9,7 +9,7 @@ use consul8s_core::consul::Read;
 use consul8s_core::guard::HoldId;
 use consul8s_core::import::CatalogQuery;
 use consul8s_core::kube::ObjectKey;
-use consul8s_core::ports::{ConsulApi, KubeApi};
+use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::time::UnixMillis;
 
 use crate::controller::Controller;
@@ -65,9 +65,17 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 Ok(_) => continue,
                 Err(error) => {
                     tracing::debug!(%error, "how far Consul has counted is not known");
+                    if datacenter.is_none() && !matches!(error.kind, ErrorKind::Forbidden | ErrorKind::Invalid) {
+                        // A server that has lost its leader leaves blocking queries waiting; this is how that shows.
+                        self.world().consul_fails(&error);
+                    }
                     continue;
                 }
             };
+            if datacenter.is_none() {
+                let now = self.clock.now();
+                self.world().consul_answers(now);
+            }
             let name = datacenter.as_deref().unwrap_or(AGENTS);
             self.compare_lineage(&datacenter, index, marks.get(name).copied(), services);
             leadership.note(|notes| notes.saw(name, index));

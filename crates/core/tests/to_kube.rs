@@ -291,7 +291,7 @@ proptest! {
                 7 => bad.node_address.clone_from(text),
                 8 => bad.ports.push(NamedPort { name: text.clone(), port: ports[0], default: true }),
                 9 => bad.kind.clone_from(text),
-                _ => bad.meta.extend([("zone".to_owned(), text.clone())]),
+                _ => drop(bad.meta.insert("zone".to_owned(), text.clone())),
             }
         }
         bad.port = ports[1];

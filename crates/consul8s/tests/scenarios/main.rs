@@ -20,6 +20,7 @@
 //! | `to_kube/bad_input.rs`, `hostile.rs` | "Bad input": refused values of each annotation, and what a catalog may hold |
 //! | `to_kube/services.rs`, `warnings.rs`, `zones.rs` | §2: type, selector, families, ports, labels; warnings; zones and hints; D4 |
 //! | `to_kube/installations.rs`, `scope.rs` | §2 slices of another installation; §1 which namespaces |
+//! | `to_kube/hostnames.rs` | §2 hostnames, with a name server |
 //! | `to_kube/guide.rs` | the examples of docs/guides/to-kubernetes.md |
 //! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
 //! | `to_kube/release.rs` | §5 `release` |

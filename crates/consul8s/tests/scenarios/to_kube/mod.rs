@@ -11,6 +11,7 @@ mod guide;
 mod health;
 mod holds;
 mod hostile;
+mod hostnames;
 mod installations;
 mod membership;
 mod ownership;
@@ -44,6 +45,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         bad_input::SCENARIOS,
         guide::SCENARIOS,
         hostile::SCENARIOS,
+        hostnames::SCENARIOS,
         installations::SCENARIOS,
         scope::SCENARIOS,
         services::SCENARIOS,
