@@ -1,6 +1,7 @@
 //! Our synthetic nodes in Consul: how their watches keep [`OurNodes`], beside our own writes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use consul8s_core::consul::{Check, NodeService, NodeView, ServiceId, TxnApplied};
 use consul8s_core::kube::ObjectKey;
@@ -19,7 +20,12 @@ struct Slot {
     /// The same for checks. Told apart, as the index of the services does not move with a check.
     checks_floor: u64,
     heard: UnixMillis,
+    /// When it was last read beside its watches.
+    reread: UnixMillis,
 }
+
+/// A node is read beside its watches at most so often, however many writes to it are refused.
+const REREADS_APART: Duration = Duration::from_secs(2);
 
 /// Our nodes: the first, and as long as the last one known exists, the one after it.
 #[derive(Debug)]
@@ -68,6 +74,16 @@ impl Registry {
     #[must_use]
     pub fn synced(&self) -> bool {
         self.slots.iter().all(|slot| slot.services_answered && slot.checks_answered)
+    }
+
+    /// Consul refused a write to this node for what it shows: its number, if it should be read beside its watches now. They may wait for
+    /// an index that Consul will not reach for minutes, when somebody in between has made one up.
+    pub fn to_reread(&mut self, name: &str, now: UnixMillis) -> Option<usize> {
+        let number = (0..self.slots.len()).find(|n| self.name(*n) == name)?;
+        let slot = &mut self.slots[number];
+        let due = now.since(slot.reread) >= REREADS_APART;
+        due.then(|| slot.reread = now)?;
+        Some(number)
     }
 
     /// Takes note that a node's watch had a good answer.
@@ -284,6 +300,16 @@ mod tests {
         registry.take_in_services(0, Some(view("n", &[])), 8, NOW);
         assert_eq!(count(&registry), 1);
         assert!(registry.take_in_services(0, Some(view("n", &[])), 10, NOW).others, "somebody removed it later");
+    }
+
+    #[test]
+    fn a_node_is_read_again_but_not_for_each_refusal() {
+        let mut registry = Registry::new("n");
+        let at = UnixMillis;
+        assert_eq!(registry.to_reread("n", at(10_000)), Some(0));
+        assert_eq!(registry.to_reread("n", at(11_999)), None);
+        assert_eq!(registry.to_reread("n", at(12_000)), Some(0));
+        assert_eq!(registry.to_reread("somebody's", at(20_000)), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Reads that must be done before more can be decided about registrations.
 
-use consul8s_core::consul::{AnswerMeta, HealthQuery, NodeView, Read};
+use std::sync::Arc;
+
+use consul8s_core::consul::{Answer, AnswerMeta, HealthQuery, NodeView, Read};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::to_consul::Need;
@@ -80,6 +82,25 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 world.record(key).elsewhere.failed(now);
                 world.consul_fails(&error);
             }
+        }
+    }
+}
+
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// Reads a node of ours beside its watches, because Consul refused a write to it: it is not what we took it for.
+    pub(super) async fn reread_node(&self, name: &str) {
+        let now = self.clock.now();
+        let Some(number) = self.world().registry.to_reread(name, now) else { return };
+        let (services, checks) = tokio::join!(
+            self.consul.node(name, None, Read::Consistent),
+            self.consul.node_checks(name, None, Read::Consistent),
+        );
+        // Where there is no answer, the next refusal asks again.
+        if let Ok(Answer { meta, body }) = services {
+            self.node_services_told(number, &Answer { meta, body: Arc::new(body) }, false);
+        }
+        if let Ok(Answer { meta, body }) = checks {
+            self.node_checks_told(number, &Answer { meta, body: Arc::new(body) }, false);
         }
     }
 }
