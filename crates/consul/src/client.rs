@@ -7,6 +7,7 @@ use bytes::Bytes;
 use consul8s_core::consul::{Answer, Check, HealthQuery, Instance, NodeView, Read};
 use consul8s_core::import::{Catalog, CatalogQuery};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind};
+use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use tokio::time::Instant;
 
@@ -142,8 +143,12 @@ impl Client {
         }
     }
 
-    /// One request, whose answer is a 200.
-    async fn ask(&self, target: &Target, read: Read) -> Result<Whole, ApiError> {
+    /// One request, whose answer is a 200. On the heap: a thousand polls wait in it, and each caller would hold it several times.
+    fn ask<'a>(&'a self, target: &'a Target, read: Read) -> BoxFuture<'a, Result<Whole, ApiError>> {
+        Box::pin(self.ask_once(target, read))
+    }
+
+    async fn ask_once(&self, target: &Target, read: Read) -> Result<Whole, ApiError> {
         let timeout = match read {
             // Consul adds up to a sixteenth, so that not all polls end at once.
             Read::Blocking { wait, .. } => wait * 17 / 16 + CALL_TIMEOUT,

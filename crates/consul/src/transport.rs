@@ -173,7 +173,9 @@ impl Transport {
 
     async fn connect(&self, call: &Call) -> Result<Lent, ApiError> {
         let patience = if call.lane == Lane::Reserved { call.timeout } else { QUEUE_TIMEOUT };
-        let connected = tokio::time::timeout(patience, self.pool.connection(call.lane)).await;
+        // On the heap, and gone when it is done: what opens a connection is larger than what waits for an answer.
+        let connecting = Box::pin(self.pool.connection(call.lane));
+        let connected = tokio::time::timeout(patience, connecting).await;
         let named = |what: &str| format!("{} {}: {what}", call.method, call.target.as_str());
         match connected {
             Ok(Ok(lent)) => Ok(lent),

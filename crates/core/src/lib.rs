@@ -14,6 +14,7 @@ pub mod consul;
 pub mod duration;
 pub mod empty_node;
 pub mod evidence;
+pub mod few;
 pub mod guard;
 pub mod health;
 pub mod identity;

@@ -16,7 +16,7 @@ use super::table::Table;
 const FLEET: Fleet = Fleet { name: "start", services: 1000, instances: 10 };
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// Conditions are written beside the work, and watches take their turns: what comes after the start belongs to it.
-const AFTER: Duration = Duration::from_secs(45);
+const AFTER: Duration = Duration::from_secs(30);
 /// To reach (contract D3).
 const MEMORY_MIB: f64 = 64.0;
 

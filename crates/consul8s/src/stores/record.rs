@@ -123,6 +123,7 @@ pub struct Told {
     pub resolving: bool,
     /// A write failed and is tried again.
     pub retrying: bool,
-    /// The plan as text: decisions, changes, what is held.
+    /// The plan as text: decisions, changes, what is held. Only where something is left to be written, or nothing can be (`plan`):
+    /// it is as long as the list of instances.
     pub text: String,
 }

@@ -84,7 +84,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
         let read_again = self.confirm(key, &plan.slices).await;
         self.read_for(key, &plan).await;
-        self.report(key, &plan, &applied, started, writers.and_then(Writers::mailbox));
+        self.report(key, &plan, &applied, started, writers);
         self.ended(key, &plan, &applied, read_again)
     }
 

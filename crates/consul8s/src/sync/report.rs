@@ -12,23 +12,26 @@ use consul8s_core::settings::Direction;
 use consul8s_core::to_consul::Fate;
 use tokio::time::Instant;
 
+use super::writers::Writers;
 use super::{Applied, Planned};
 use crate::controller::Controller;
 use crate::stores::record::{State, Told};
-use crate::teller::Mailbox;
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
-    pub(super) fn report(
+    pub(super) fn report<W>(
         &self,
         key: &ObjectKey,
         plan: &Planned,
         applied: &Applied,
         started: Instant,
-        mailbox: Option<&Mailbox>,
+        writers: Option<&Writers<W>>,
     ) {
-        let told = told(plan, applied);
-        if let Some(told) = &told {
+        let mut told = told(plan, applied);
+        if let Some(told) = &mut told {
             self.measure(told, plan, applied, started);
+            if writers.is_none() || !told.pending.is_empty() {
+                told.text = text(plan, &told.problems);
+            }
         }
         let mut world = self.world();
         let nothing_left = told.is_none()
@@ -42,7 +45,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
         drop(world);
         log(key, plan, applied, before.as_ref(), told.as_ref());
-        if let Some(mailbox) = mailbox {
+        if let Some(mailbox) = writers.and_then(Writers::mailbox) {
             self.tell(key, plan, applied, told.as_ref(), mailbox);
         }
     }
@@ -105,7 +108,7 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
         plan.slices.waiting || plan.slices.resolving || direction == Direction::ToConsul && plan.waits_for.is_some();
     let state = state(intent, &problems, held, !pending.is_empty() || waiting || awaiting);
     let (retrying, resolving) = (matches!(applied, Applied::Failed(_)), plan.slices.resolving);
-    let (dropped, text) = (dropped(plan), text(plan, &problems));
+    let (dropped, text) = (dropped(plan), String::new());
     Some(Told {
         direction,
         state,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::consul::{Registration, ServiceId};
+use crate::consul::{Instance, Registration, ServiceId};
 use crate::evidence::{Evidence, Successor, UserIntent};
 use crate::intent::to_consul::{OnDelete, ToConsul};
 use crate::kube::{KubeService, ObjectKey};
@@ -296,11 +296,10 @@ impl<'a> Draft<'a> {
 
     /// Two installations of one cluster would register the Service twice.
     fn registered_elsewhere(&self, service: &KubeService) -> Option<Problem> {
-        let same_uid = |meta: &BTreeMap<String, String>| meta.get(names::META_UID) == Some(&service.uid);
-        let other_owner = |meta: &BTreeMap<String, String>| {
-            meta.get(names::META_OWNER).is_some_and(|owner| *owner != self.marks.identity.owner)
-        };
-        let other = self.input.elsewhere.iter().find(|at| same_uid(&at.meta) && other_owner(&at.meta))?;
+        let same_uid = |at: &&Instance| at.meta.get(names::META_UID) == Some(&service.uid);
+        let ours = &self.marks.identity.owner;
+        let other_owner = |at: &&Instance| at.meta.get(names::META_OWNER).is_some_and(|owner| owner != ours);
+        let other = self.input.elsewhere.iter().filter(same_uid).find(other_owner)?;
         let owner = other.meta.get(names::META_OWNER).map_or("", String::as_str);
         let message = format!(
             "another installation in this cluster (owner {}) has registered this Service as {}; let only one have the namespace {} in its scope",

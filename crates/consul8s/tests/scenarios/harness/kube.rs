@@ -37,6 +37,11 @@ pub(crate) struct Kube {
 }
 
 impl Kube {
+    /// The same API, another namespace, which is there.
+    pub(crate) fn elsewhere(&self, namespace: &str) -> Kube {
+        Kube { http: self.http.clone(), namespace: namespace.to_owned() }
+    }
+
     /// Makes the namespace.
     pub(crate) async fn in_new_namespace(http: Http, namespace: &str) -> Outcome<Kube> {
         let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });

@@ -120,6 +120,7 @@ impl World {
             lease: self.namespace.clone(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: Vec::new(),
+            dns: None,
         }
     }
 
