@@ -79,6 +79,14 @@ impl Registry {
         self.slots.iter().all(|slot| slot.services_answered && slot.checks_answered)
     }
 
+    /// Consul refused a write to this node for what it shows: a read must show it anew. Its watches may wait for an index that Consul will
+    /// not reach for minutes, when somebody in between has made one up.
+    pub fn doubt(&mut self, name: &str) {
+        if let Some(slot) = self.slot_mut(name) {
+            slot.doubted = true;
+        }
+    }
+
     /// Takes note that the watch of a node's services had a good answer without news, under this index.
     pub fn services_confirmed(&mut self, number: usize, index: u64, now: UnixMillis) {
         if let Some(slot) = self.slots.get_mut(number) {
@@ -378,6 +386,14 @@ mod tests {
     }
 
     #[test]
+    /// Consul refused a write to this node for what it shows: a read must show it anew. Its watches may wait for an index that Consul will
+    /// not reach for minutes, when somebody in between has made one up.
+    pub fn doubt(&mut self, name: &str) {
+        if let Some(slot) = self.slot_mut(name) {
+            slot.doubted = true;
+        }
+    }
+
     fn what_consul_forgot_is_found_out_by_a_read() {
         let mut registry = Registry::new("n");
         registry.take_in_services(0, Some(view("n", &["old"])), 5, NOW);

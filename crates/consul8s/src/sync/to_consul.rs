@@ -271,6 +271,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             Ok(TxnOutcome::Refused(refusals)) => Err(refused(change, &refusals)),
             Err(error) => Err(error),
         };
+        if result.as_ref().is_err_and(|error| error.kind == ErrorKind::Conflict) {
+            self.world().registry.doubt(change.node());
+        }
         let action = match change.action() {
             "node" => return result,
             "check" => "update",
