@@ -118,6 +118,9 @@ impl Client {
             let nothing_new = answer::meta(&whole.headers, whole.anonymous).index == index;
             // An answer well before its time comes from a server that doesn't wait: the caller's pace must bound it, not this loop.
             let in_its_time = began.elapsed() >= share / 2;
+            if turn.is_some() && nothing_new && in_its_time {
+                turns.took(share, whole.took);
+            }
             if turn.is_none() || !nothing_new || !in_its_time || Instant::now() >= end {
                 return Ok(whole);
             }

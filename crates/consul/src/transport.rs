@@ -55,6 +55,8 @@ pub(crate) struct Whole {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) anonymous: bool,
+    /// From the request to the last byte, without the time until there was a connection.
+    pub(crate) took: Duration,
 }
 
 impl Transport {
@@ -87,6 +89,7 @@ impl Transport {
             // Polls queue for their turn; a write has its time all told, however long it queued.
             let queued = if call.lane == Lane::Reserved { began.elapsed() } else { Duration::ZERO };
             let left = call.timeout.saturating_sub(queued);
+            let sent = Instant::now();
             let answered = tokio::time::timeout(left, self.answer(&mut lent, request, &name)).await;
             match answered {
                 Err(_) => {
@@ -102,7 +105,8 @@ impl Transport {
                 Ok(Err(Failure::Final(error))) => return Err(error),
                 Ok(Ok((status, headers, body))) => {
                     self.pool.give_back(lent);
-                    return Ok(Whole { call: name, status, headers, body, anonymous: token.is_none() });
+                    let (anonymous, took) = (token.is_none(), sent.elapsed());
+                    return Ok(Whole { call: name, status, headers, body, anonymous, took });
                 }
             }
         }
