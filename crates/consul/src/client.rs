@@ -139,6 +139,9 @@ impl Client {
                 pool.was_restored();
                 return self.ask(target, Read::Stale).await;
             }
+            if turn.is_some() && nothing_new && !early {
+                turns.took(share, whole.took);
+            }
             // Without an index it was no blocking query, and the caller's pace must bound it, not this loop.
             if turn.is_none() || !nothing_new || early || Instant::now() >= end {
                 return Ok(whole);
