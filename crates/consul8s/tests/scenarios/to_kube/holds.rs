@@ -90,7 +90,7 @@ async fn a_hold_is_told_once(world: &World) -> Outcome {
     let once = async || {
         let told = told_of_holds(world).await?;
         let [one] = told.as_slice() else { return Err(format!("{told:#?}")) };
-        so(one.strip_prefix("Warning ").is_some_and(|note| is_it(note)), || one.clone())
+        so(one.strip_prefix("Warning ").is_some_and(&is_it), || one.clone())
     };
     eventually("it is told", SOON, once).await?;
     eventually("the condition says so", SOON, async || {
