@@ -386,14 +386,6 @@ mod tests {
     }
 
     #[test]
-    /// Consul refused a write to this node for what it shows: a read must show it anew. Its watches may wait for an index that Consul will
-    /// not reach for minutes, when somebody in between has made one up.
-    pub fn doubt(&mut self, name: &str) {
-        if let Some(slot) = self.slot_mut(name) {
-            slot.doubted = true;
-        }
-    }
-
     fn what_consul_forgot_is_found_out_by_a_read() {
         let mut registry = Registry::new("n");
         registry.take_in_services(0, Some(view("n", &["old"])), 5, NOW);
@@ -435,6 +427,17 @@ mod tests {
         registry.forget_floor();
         registry.take_in_services(0, Some(view("n", &["a", "b"])), 3, NOW);
         assert_eq!(shown(&registry), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_node_that_refused_a_write_is_read() {
+        let mut registry = Registry::new("n");
+        registry.doubt("somebody's");
+        assert!(registry.doubtful(NOW).is_empty());
+        registry.doubt("n");
+        let [(0, floors)] = registry.doubtful(NOW)[..] else { panic!("it is in doubt") };
+        registry.read(0, None, 6, floors, NOW).unwrap();
+        assert!(registry.doubtful(NOW).is_empty());
     }
 
     #[test]

@@ -1,8 +1,6 @@
 //! Reads that must be done before more can be decided about registrations.
 
-use std::sync::Arc;
-
-use consul8s_core::consul::{Answer, AnswerMeta, HealthQuery, NodeView, Read};
+use consul8s_core::consul::{AnswerMeta, HealthQuery, NodeView, Read};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::to_consul::Need;

@@ -8,7 +8,7 @@
 //! | `maintenance_drains` | an instance goes into maintenance: others answer; then the other one does: both go on answering, for want of better ones |
 //! | `upgraded` | consul8s is asked to end and started again, while one instance replaces another |
 //! | `killed_and_restarted` | consul8s is killed and started again, while one instance comes; then two leave |
-//! | `consul_away` | Consul is away for 15 s |
+//! | `consul_away` | Consul is away for 15 s, in the middle of which consul8s is started again |
 //! | `taken_over_from_the_original` | the Python original's `Endpoints`, mirrored by Kubernetes, are taken over |
 
 use std::time::Duration;
@@ -188,7 +188,7 @@ async fn killed_and_restarted(world: &World) -> Outcome {
 }
 
 async fn consul_away(world: &World) -> Outcome {
-    let scene = Scene::open(world, |_| ()).await?;
+    let mut scene = Scene::open(world, |_| ()).await?;
     let mut members = Vec::new();
     for _ in 0..2 {
         let member = scene.member().await?;
@@ -200,7 +200,10 @@ async fn consul_away(world: &World) -> Outcome {
         load.answered_by(&backend.name(), Instant::now()).await?;
     }
     world.servers.stop_consul().await;
-    sleep(AWAY).await;
+    sleep(AWAY / 2).await;
+    scene.terminates().await?;
+    scene.starts()?;
+    sleep(AWAY / 2).await;
     world.servers.start_consul().await?;
     let (new, asked) = scene.joins().await?;
     load.answered_by(&new.backend.name(), asked).await?;
