@@ -358,7 +358,7 @@ fn a_rule_keeps_a_name_out_and_says_so() {
 fn upsert_only_creates_and_removes_nothing() {
     let all = import("all", 10, &["web"]);
     let services = vec![made(&all, "old", "old")];
-    let mut world = World::new(vec![all.clone()], services.clone(), &["web"]);
+    let mut world = World::new(vec![all], services, &["web"]);
     assert_eq!(
         world.actions(),
         ["all: delete old: its ConsulImport no longer selects its name", "all: create web for web"]
