@@ -160,7 +160,8 @@ impl Memory {
         let age = now.since(read);
         match (wish, self.found) {
             (Wish::Leave, _) => false,
-            (Wish::GiveBack, found) => found == Found::Adopted,
+            // An answer that was lost may have been to the taking over itself.
+            (Wish::GiveBack, found) => matches!(found, Found::Adopted | Found::Waiting),
             (Wish::TakeOver, Found::Waiting) => standing.ours_ready || age >= WAITING,
             (Wish::TakeOver, Found::Idle) => standing.ours || age >= WAITING,
             (Wish::TakeOver, Found::Nothing | Found::Adopted) => {
@@ -210,10 +211,12 @@ impl Memory {
 
     /// Notes that a step was taken.
     pub fn done(&mut self, step: Step) {
-        self.found = match step {
-            Step::Adopt => Found::Adopted,
-            Step::GiveBack | Step::Nothing => Found::Nothing,
-        };
+        match step {
+            Step::Adopt => self.found = Found::Adopted,
+            // As if it had never been read: should the Service turn back, it is taken over again at once.
+            Step::GiveBack => *self = Memory::default(),
+            Step::Nothing => self.found = Found::Nothing,
+        }
     }
 
     /// Notes that it can't be read or written, and that another attempt would not help: it is left alone for a while.

@@ -136,7 +136,11 @@ impl World {
 
     /// This process becomes the one that writes.
     pub fn lead(&mut self) {
-        self.records.values_mut().for_each(|record| record.memory.lead());
+        for record in self.records.values_mut() {
+            record.memory.lead();
+            // What was known of it may be another's doing by now.
+            record.original = consul8s_core::adopt::Memory::default();
+        }
     }
 
     /// Forgets a Service of which nothing is left anywhere.
