@@ -97,7 +97,7 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
                 // What may come without end comes last, so that it keeps nothing else waiting.
                 biased;
                 () = end.cancelled() => {}
-                Ok(()) = gains.changed() => self.begin_again(),
+                () = gains.changed() => self.begin_again(),
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 _ = ticks.tick() => self.look_at_all(),
                 () = at(first), if free && first.is_some() => self.ask_next(false),

@@ -137,6 +137,8 @@ enum Found {
     /// None, or somebody else's.
     #[default]
     Nothing,
+    /// It is not taken over, and was not to be.
+    Released,
     /// The original's with ready addresses, and ours have none yet.
     Waiting,
     /// The original's without ready addresses, and ours don't stand yet.
@@ -162,6 +164,8 @@ impl Memory {
             (Wish::Leave, _) => false,
             // An answer that was lost may have been to the taking over itself.
             (Wish::GiveBack, found) => matches!(found, Found::Adopted | Found::Waiting),
+            // The Service has turned back.
+            (Wish::TakeOver, Found::Released) => true,
             (Wish::TakeOver, Found::Waiting) => standing.ours_ready || age >= WAITING,
             (Wish::TakeOver, Found::Idle) => standing.ours || age >= WAITING,
             (Wish::TakeOver, Found::Nothing | Found::Adopted) => {
@@ -180,7 +184,7 @@ impl Memory {
         now: UnixMillis,
     ) -> Step {
         self.read = Some(now);
-        self.found = Found::Nothing;
+        self.found = if wish == Wish::GiveBack { Found::Released } else { Found::Nothing };
         let Some(endpoints) = endpoints.filter(|endpoints| endpoints.is_original()) else { return Step::Nothing };
         let adopted = endpoints.is_adopted_by(identity);
         match wish {
@@ -211,12 +215,11 @@ impl Memory {
 
     /// Notes that a step was taken.
     pub fn done(&mut self, step: Step) {
-        match step {
-            Step::Adopt => self.found = Found::Adopted,
-            // As if it had never been read: should the Service turn back, it is taken over again at once.
-            Step::GiveBack => *self = Memory::default(),
-            Step::Nothing => self.found = Found::Nothing,
-        }
+        self.found = match step {
+            Step::Adopt => Found::Adopted,
+            Step::GiveBack => Found::Released,
+            Step::Nothing => Found::Nothing,
+        };
     }
 
     /// Notes that it can't be read or written, and that another attempt would not help: it is left alone for a while.

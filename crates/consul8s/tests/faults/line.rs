@@ -115,7 +115,11 @@ impl Line {
     }
 
     /// A call about the Lease.
-    pub(crate) async fn lease<T>(&self, what: &str, call: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    pub(crate) async fn lease<T>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
         self.gate().await;
         self.count(what);
         let fault = self.fault(Kind::Lease, None);

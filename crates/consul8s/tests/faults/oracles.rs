@@ -42,8 +42,11 @@ impl Write {
             let ports = spec.ports.iter().filter_map(|port| port.port);
             ports.map(|port| Thing::Endpoint(key.clone(), format!("{}:{port}", endpoint.address))).collect::<Vec<_>>()
         });
-        let shown: Vec<String> =
-            spec.endpoints.iter().map(|it| format!("{}{}", it.address, if it.ready { "" } else { " not ready" })).collect();
+        let shown: Vec<String> = spec
+            .endpoints
+            .iter()
+            .map(|it| format!("{}{}", it.address, if it.ready { "" } else { " not ready" }))
+            .collect();
         let what = format!("{what} slice {} [{}]", spec.key, shown.join(", "));
         Write { says_ready: says_ready.collect(), ..Write::new(Kind::Write, sent, what) }
     }
@@ -99,7 +102,14 @@ impl Judge {
     }
 
     /// A process was answered how healthy a service is.
-    pub(crate) fn heard(&mut self, who: &str, service: &str, read: Read, now: Duration, answer: &Answer<Vec<Instance>>) {
+    pub(crate) fn heard(
+        &mut self,
+        who: &str,
+        service: &str,
+        read: Read,
+        now: Duration,
+        answer: &Answer<Vec<Instance>>,
+    ) {
         let heard = self.heard.entry((who.to_owned(), service.to_owned())).or_default();
         let backwards = answer.meta.index < heard.highest;
         if answer.meta.leaderless || (backwards && read != Read::Consistent) {
@@ -110,7 +120,8 @@ impl Judge {
             return;
         }
         heard.highest = answer.meta.index;
-        let is_critical = |instance: &&Instance| instance.checks.iter().any(|check| check.status != CheckStatus::Passing);
+        let is_critical =
+            |instance: &&Instance| instance.checks.iter().any(|check| check.status != CheckStatus::Passing);
         let critical: BTreeSet<String> = answer.body.iter().filter(is_critical).map(place).collect();
         let healthy: BTreeSet<String> = answer.body.iter().filter(|it| !is_critical(it)).map(place).collect();
         heard.critical.retain(|place, _| critical.contains(place) && !healthy.contains(place));
@@ -119,7 +130,10 @@ impl Judge {
         }
     }
 
-    pub(crate) fn begin(&self, worlds: &Worlds) -> BTreeSet<Thing> {
+    /// A write is about to be carried out.
+    pub(crate) fn begin(&mut self, worlds: &Worlds) -> BTreeSet<Thing> {
+        // What the program has made since, as Services of imports.
+        self.truth.follow(worlds);
         view::things(worlds)
     }
 

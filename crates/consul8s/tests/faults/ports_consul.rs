@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use consul8s_core::consul::{
-    Answer, Check, HealthQuery, Instance, NodeView, Read, TxnOp, TxnOutcome, TxnRefusal,
-};
+use consul8s_core::consul::{Answer, Check, HealthQuery, Instance, NodeView, Read, TxnOp, TxnOutcome, TxnRefusal};
 use consul8s_core::import::{Catalog, CatalogQuery};
 use consul8s_core::ports::{ApiError, ConsulApi, ConsulWriter, ErrorKind};
 

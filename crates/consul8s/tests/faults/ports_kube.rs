@@ -1,11 +1,13 @@
 //! Kubernetes as one process reaches it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use consul8s_core::adopt::Endpoints;
 use consul8s_core::claim::{Lease, LeaseWrite};
 use consul8s_core::import::{Definition, Import, NewService, Status};
 use consul8s_core::kube::{Condition, KubeNode, KubeService, KubeSlice, ObjectKey, SliceSpec};
+use consul8s_core::neighbours::Pulse;
 use consul8s_core::ports::{ApiError, ErrorKind, KubeApi, KubeTeller, KubeWriter, LeaseApi, Watch, WatchEvent};
 use consul8s_core::tell::{EventSpec, ObjectRef};
 use consul8s_sim::KubeWorld;
@@ -125,6 +127,14 @@ impl KubeApi for Kube {
 
     async fn endpoints(&self, key: &ObjectKey) -> Result<Option<Endpoints>, ApiError> {
         self.line.read("endpoints", || None, self.world().endpoints(key)).await
+    }
+
+    async fn pulse(&self, lease: &ObjectKey) -> Result<Option<Pulse>, ApiError> {
+        self.line.read("pulse", || None, self.world().pulse(lease)).await
+    }
+
+    async fn labelled(&self) -> Result<BTreeSet<ObjectKey>, ApiError> {
+        self.line.read("labelled", || None, self.world().labelled()).await
     }
 
     async fn cluster_uid(&self) -> Result<String, ApiError> {

@@ -24,6 +24,9 @@ pub(crate) const CONVERGES_WITHIN: Duration = Duration::from_secs(30);
 /// After a crash, until the process is there again.
 const RESTARTS_AFTER: Duration = Duration::from_secs(2);
 
+/// No call arrives later than this.
+const LONGEST_CALL: Duration = Duration::from_secs(12);
+
 /// What is to happen in a run.
 pub(crate) struct Plan {
     pub(crate) workload: Workload,
@@ -34,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) disturbances: Vec<(Duration, Duration, Disturbance)>,
     /// For so long nothing is written at the end.
     pub(crate) rest: Duration,
+    /// How it should end; as soon as it does and no call is under way any more, it rests.
+    pub(crate) right: Option<BTreeSet<String>>,
     /// The first replica's.
     pub(crate) mutant: Option<Mutant>,
 }
@@ -48,6 +53,7 @@ impl Plan {
             script: Script::quiet(),
             disturbances: Vec::new(),
             rest: Duration::from_secs(3600),
+            right: None,
             mutant: None,
         }
     }
@@ -57,17 +63,20 @@ impl Plan {
 #[derive(Debug)]
 pub(crate) struct Report {
     pub(crate) end: BTreeSet<String>,
+    right: Option<BTreeSet<String>>,
     /// Writes, Events and conditions apart.
     pub(crate) writes: usize,
     pub(crate) journal: Vec<Entry>,
     pub(crate) violations: Vec<String>,
+    /// Every request, by what it asks for, with its times.
+    pub(crate) requests: BTreeMap<String, Vec<Duration>>,
 }
 
 impl Report {
-    /// What is wrong with it, if anything: as far as `right`, the end of an undisturbed run, is not reached, too.
-    pub(crate) fn wrong(&self, right: Option<&BTreeSet<String>>) -> Option<String> {
+    /// What is wrong with it, if anything.
+    pub(crate) fn wrong(&self) -> Option<String> {
         let mut text = self.violations.join("\n");
-        if let Some(right) = right {
+        if let Some(right) = &self.right {
             for line in right.difference(&self.end) {
                 let _ = write!(text, "\nmissing: {line}");
             }
@@ -88,7 +97,8 @@ impl Report {
 
 /// Carries out a plan.
 pub(crate) fn run(plan: Plan) -> Report {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async { Run::new(plan).play().await })
 }
 
@@ -159,9 +169,11 @@ impl Run {
         judge.check_strangers(&self.stage.worlds, &strangers);
         Report {
             end,
+            right: self.plan.right.clone(),
             writes: judge.writes(),
             journal: std::mem::take(&mut judge.journal),
             violations: std::mem::take(&mut judge.violations),
+            requests: std::mem::take(&mut lock(&self.stage.requests)),
         }
     }
 
@@ -298,11 +310,15 @@ impl Run {
         });
     }
 
-    /// Until all should be as it should be.
+    /// Until all is as it should be, or should be at the latest.
     async fn settle(&mut self) {
         let patience = CONVERGES_WITHIN + self.plan.workload.patience;
         while self.now() < self.last + patience {
-            self.advance(self.last + patience).await;
+            self.advance(self.now() + Duration::from_secs(1)).await;
+            let calls_are_over = self.now() > self.last + LONGEST_CALL;
+            if calls_are_over && self.plan.right.as_ref().is_some_and(|right| *right == view::end(&self.stage.worlds)) {
+                return;
+            }
         }
     }
 
@@ -313,7 +329,7 @@ impl Run {
         self.advance(until).await;
         let mut judge = lock(&self.stage.judge);
         // What is told is told a few times at most, and some minutes apart; then that ends too.
-        let told_until = until.saturating_sub(self.plan.rest / 2);
+        let told_until = (until - self.plan.rest) + Duration::from_secs(1800);
         let late: Vec<String> = judge.journal[before..]
             .iter()
             .filter(|entry| entry.kind == Kind::Write || (entry.kind == Kind::Tell && entry.at > told_until))

@@ -99,8 +99,9 @@ impl Script {
 
     fn draw(&mut self, kind: Kind) -> Fault {
         let long = Duration::from_millis(self.random.random_range(10..4_000));
-        let error = [ErrorKind::Unreachable, ErrorKind::Timeout, ErrorKind::Server, ErrorKind::Throttled, ErrorKind::Garbage]
-            [self.random.random_range(0..5)];
+        let error =
+            [ErrorKind::Unreachable, ErrorKind::Timeout, ErrorKind::Server, ErrorKind::Throttled, ErrorKind::Garbage]
+                [self.random.random_range(0..5)];
         match (kind, self.random.random_range(0..6)) {
             (Kind::Watch, 0..2) => Fault::Relist,
             (Kind::Watch, 2..4) => Fault::Blind(long),

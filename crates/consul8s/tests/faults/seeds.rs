@@ -1,6 +1,7 @@
 //! Runs whose faults are drawn from a seed.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
@@ -8,14 +9,15 @@ use rand::{Rng, SeedableRng};
 
 use crate::disturbance::Disturbance;
 use crate::exhaustive::right;
-use crate::run::{Plan, Report, run};
+use crate::oracles::Entry;
+use crate::run::{Plan, run};
 use crate::script::Script;
 use crate::workloads;
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 2_000;
-/// Names the one seed to run, instead of all.
-const ONE: &str = "CONSUL8S_FAULT_SEED";
+/// Names one seed to run, or some as `FROM..TO`, instead of those.
+const CHOSEN: &str = "CONSUL8S_FAULT_SEED";
 
 /// The plan that follows from a seed.
 fn plan(seed: u64) -> (usize, Plan) {
@@ -40,34 +42,40 @@ fn plan(seed: u64) -> (usize, Plan) {
         disturbances = vec![(ends + Duration::from_secs(8), Duration::ZERO, Disturbance::Restored)];
         script = Script::quiet();
     }
-    (number, Plan { replicas, seed, script, disturbances, rest: Duration::from_secs(60), ..Plan::undisturbed(workload) })
+    (
+        number,
+        Plan { replicas, seed, script, disturbances, rest: Duration::from_secs(20), ..Plan::undisturbed(workload) },
+    )
 }
 
-fn run_seed(seed: u64) -> (usize, Report) {
-    let (number, plan) = plan(seed);
-    (number, run(plan))
+fn chosen(text: &str) -> Option<Range<u64>> {
+    let (from, to) = text.split_once("..").unwrap_or((text, ""));
+    let from = from.parse().ok()?;
+    Some(from..if to.is_empty() { from + 1 } else { to.parse().ok()? })
 }
 
 #[test]
 fn whatever_goes_wrong_the_end_is_right() {
-    let one = std::env::var(ONE).ok().map(|text| text.parse::<u64>().expect("a number"));
-    let seeds = one.map_or(0..SEEDS, |seed| seed..seed + 1);
+    let seeds =
+        std::env::var(CHOSEN).map_or(0..SEEDS, |text| chosen(&text).expect("a number, or two with .. between them"));
     let mut right_of = BTreeMap::new();
     let mut failed = Vec::new();
     for seed in seeds {
-        let (number, report) = run_seed(seed);
-        let right = right_of.entry(number).or_insert_with(|| right(number));
-        if let Some(wrong) = report.wrong(Some(right)) {
-            if failed.is_empty() {
-                eprintln!("seed {seed}: {wrong}");
-            }
+        let (number, plan) = plan(seed);
+        let right = right_of.entry(number).or_insert_with(|| right(number)).clone();
+        let report = run(Plan { right: Some(right), ..plan });
+        if let Some(wrong) = report.wrong() {
+            // All of the first, and of the others what is wrong with them.
+            let shown =
+                if failed.is_empty() { wrong.as_str() } else { wrong.split("\n---").next().unwrap_or_default() };
+            eprintln!("seed {seed}, {}: {shown}", workloads::all()[number].name);
             failed.push(seed);
         }
     }
     let first = failed.first().copied().unwrap_or_default();
     assert!(
         failed.is_empty(),
-        "{} of the seeds fail: {failed:?}; the first alone:\n{ONE}={first} cargo test -p consul8s --test faults -- {}",
+        "{} of the seeds fail: {failed:?}; the first alone:\n{CHOSEN}={first} cargo test -p consul8s --test faults -- {}",
         failed.len(),
         "seeds::whatever_goes_wrong_the_end_is_right --nocapture"
     );
@@ -76,7 +84,26 @@ fn whatever_goes_wrong_the_end_is_right() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 0..20 {
-        let (first, second) = (run_seed(seed).1, run_seed(seed).1);
-        assert_eq!(first.journal, second.journal, "seed {seed}");
+        let (first, second) = (run(plan(seed).1), run(plan(seed).1));
+        let differ = first.journal.iter().zip(&second.journal).position(|(one, other)| one != other);
+        let around = |journal: &[Entry], at: usize| journal[at.saturating_sub(2)..journal.len().min(at + 2)].to_vec();
+        if let Some(at) = differ {
+            let before = first.journal[at].at.min(second.journal[at].at);
+            for (what, times) in &first.requests {
+                let other = second.requests.get(what).cloned().unwrap_or_default();
+                for (one, two) in times
+                    .iter()
+                    .zip(&other)
+                    .filter(|(one, two)| one != two)
+                    .take(1)
+                    .filter(|(one, two)| *one.min(two) <= &before)
+                {
+                    eprintln!("{what} {one:?} {two:?}");
+                }
+            }
+            panic!("seed {seed}: {:#?}\n{:#?}", around(&first.journal, at), around(&second.journal, at));
+        }
+        assert_eq!(first.journal.len(), second.journal.len(), "seed {seed}");
+        assert_eq!(first.requests, second.requests, "seed {seed}");
     }
 }

@@ -52,6 +52,9 @@ impl Truth {
                 wanted.extend(all.cloned());
                 continue;
             }
+            if worlds.kube.read(|cluster| is_of_a_dead_import(cluster, &service)) {
+                continue;
+            }
             let annotations = self.valid.get(&uid).cloned().unwrap_or(Value::Null);
             match source(&service) {
                 Some("consul") => {
@@ -74,6 +77,15 @@ impl Truth {
         let left = self.left.get(thing);
         self.wanted.contains(thing) && left.is_none_or(|left| now.saturating_sub(*left) > LATELY)
     }
+}
+
+/// Whether the import that it was made for is gone, or going.
+fn is_of_a_dead_import(cluster: &Cluster, service: &Value) -> bool {
+    let Some((namespace, name)) = text_at(service, "/metadata/annotations/consul8s~1import").split_once('/') else {
+        return false;
+    };
+    let import = cluster.get(Resource::ConsulImports, &ObjectKey::new(namespace, name));
+    import.is_ok_and(|import| import.pointer("/metadata/deletionTimestamp").is_some())
 }
 
 fn source(service: &Value) -> Option<&'static str> {
@@ -142,7 +154,8 @@ fn registrations(cluster: &Cluster, service: &Value, annotations: &Value) -> Vec
     }
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
     let chosen = annotations["consul8s/service.port_name"].as_str();
-    let port = ports.iter().find(|port| chosen.is_none_or(|name| port["name"] == name)).map(|port| port["port"].clone());
+    let port =
+        ports.iter().find(|port| chosen.is_none_or(|name| port["name"] == name)).map(|port| port["port"].clone());
     let selects = service["spec"]["selector"].as_object().is_some_and(|selector| !selector.is_empty());
     let passing = !selects || pods.iter().any(|(_, serving)| *serving);
     let port = port.unwrap_or_default();
@@ -152,7 +165,8 @@ fn registrations(cluster: &Cluster, service: &Value, annotations: &Value) -> Vec
 
 fn addresses(service: &Value, annotations: &Value) -> Vec<String> {
     let list = |text: &str| text.split(',').map(str::to_owned).collect();
-    if let Some(text) = annotations["consul8s/service.address"].as_str().or_else(|| annotations["domainName"].as_str()) {
+    if let Some(text) = annotations["consul8s/service.address"].as_str().or_else(|| annotations["domainName"].as_str())
+    {
         return list(text);
     }
     if annotations["consul8s/service.address_source"] == "cluster_ip" {
@@ -165,7 +179,8 @@ fn addresses(service: &Value, annotations: &Value) -> Vec<String> {
 
 /// Address and whether it serves, of what the Service's pods are.
 fn pods(cluster: &Cluster, service: &Value) -> Vec<(String, bool)> {
-    let slices = cluster.list(Resource::EndpointSlices, Some(text_at(service, "/metadata/namespace")), &Selector::default());
+    let slices =
+        cluster.list(Resource::EndpointSlices, Some(text_at(service, "/metadata/namespace")), &Selector::default());
     let name = text_at(service, "/metadata/name");
     let of = slices.iter().filter(|slice| slice["metadata"]["labels"]["kubernetes.io/service-name"] == name);
     let endpoints = of.flat_map(|slice| slice["endpoints"].as_array().cloned().unwrap_or_default());

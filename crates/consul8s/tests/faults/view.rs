@@ -7,9 +7,9 @@ use consul8s_sim::model::consul::{Catalog, CheckRecord, ServiceRecord};
 use consul8s_sim::model::kube::{Cluster, Resource, Selector, text_at};
 use serde_json::{Value, json};
 
-use crate::OWNER;
 use crate::truth::{Thing, is_passing};
 use crate::worlds::Worlds;
+use crate::{NODE, OWNER};
 
 /// Everything that stands on account of us.
 pub(crate) fn things(worlds: &Worlds) -> BTreeSet<Thing> {
@@ -73,7 +73,10 @@ fn registrations(catalog: &Catalog) -> BTreeSet<Thing> {
 pub(crate) fn end(worlds: &Worlds) -> BTreeSet<String> {
     let uids = worlds.kube.read(|cluster| {
         let services = cluster.list(Resource::Services, None, &Selector::default());
-        services.iter().map(|it| (text_at(it, "/metadata/uid").to_owned(), text_at(it, "/metadata/name").to_owned())).collect()
+        services
+            .iter()
+            .map(|it| (text_at(it, "/metadata/uid").to_owned(), text_at(it, "/metadata/name").to_owned()))
+            .collect()
     });
     let mut lines = worlds.kube.read(|cluster| end_of_kube(cluster, &uids));
     lines.extend(worlds.consul.read(|catalog| end_of_consul(catalog, &uids)));
@@ -129,12 +132,10 @@ fn plain(object: &Value) -> Value {
             }
         }
     }
-    for condition in plain["status"]["conditions"].as_array_mut().into_iter().flatten() {
-        // The reason tells what was done last, which a restart need not have done.
-        *condition = json!({"type": condition["type"], "status": condition["status"]});
-    }
     if let Some(status) = plain["status"].as_object_mut() {
+        // What people are told comes when it comes.
         status.remove("observedGeneration");
+        status.remove("conditions");
     }
     plain
 }
@@ -142,8 +143,13 @@ fn plain(object: &Value) -> Value {
 fn end_of_consul(catalog: &Catalog, uids: &Uids) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
     for node in catalog.nodes().1 {
+        let services = catalog.node_services(&node.name).1.map(|(_, services)| services).unwrap_or_default();
+        if node.name == NODE && services.is_empty() {
+            // Whether it was ever needed depends on how long nobody was there to write.
+            continue;
+        }
         lines.insert(format!("node {} {} {:?}", node.name, node.address, node.meta));
-        for service in catalog.node_services(&node.name).1.into_iter().flat_map(|(_, services)| services) {
+        for service in services {
             lines.insert(format!("{} on {}", registered(service, uids), node.name));
         }
         for check in catalog.node_checks(&node.name).1 {

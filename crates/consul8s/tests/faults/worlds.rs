@@ -116,7 +116,11 @@ fn strange_cluster(cluster: &mut Cluster) {
     cluster.create_namespace("other").expect("a namespace");
     let key = ObjectKey::new("default", "strange");
     cluster
-        .create(Resource::Services, "default", service("strange", "none", &json!({}), &json!({"selector": {"app": "x"}})))
+        .create(
+            Resource::Services,
+            "default",
+            service("strange", "none", &json!({}), &json!({"selector": {"app": "x"}})),
+        )
         .expect("a stranger's Service");
     let ports = [PodPort { name: "http".into(), port: 80 }];
     cluster.put_pod_slice(&key, &ports, &[("10.244.9.1", true)]).expect("a stranger's slice");

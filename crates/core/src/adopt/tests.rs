@@ -130,6 +130,9 @@ fn a_step_is_remembered_when_it_was_taken() {
     memory.done(Step::GiveBack);
     assert!(!memory.is_due(Wish::GiveBack, NONE, NOW));
     assert!(memory.is_due(Wish::TakeOver, NONE, NOW), "the Service turned back");
+    assert_eq!(memory.decide(Wish::GiveBack, Some(&original()), STAND, &identity(), NOW), Step::Nothing);
+    assert!(!memory.is_due(Wish::GiveBack, STAND, NOW), "there is nothing to give back");
+    assert!(memory.is_due(Wish::TakeOver, NONE, NOW), "it turned back before anything was taken over");
     memory.refused(NOW);
     assert!(!memory.is_due(Wish::TakeOver, READY, NOW.after(Duration::from_secs(1))));
 }

@@ -22,8 +22,9 @@ pub(crate) fn import() -> Workload {
     play.instance(0.0, "shop-taken", 2, Passing);
     play.instance(0.0, "bank-web", 3, Passing);
     play.instance(4.0, "shop-api", 4, Passing);
-    play.kube(8.0, |cluster| delete_import(cluster, "some"));
-    play.kube(14.0, |cluster| delete_import(cluster, "all"));
+    // Late enough that both have made their Services, whatever went wrong before.
+    play.kube(60.0, |cluster| delete_import(cluster, "some"));
+    play.kube(66.0, |cluster| delete_import(cluster, "all"));
     play
 }
 
@@ -51,7 +52,9 @@ pub(crate) fn turn() -> Workload {
     play.kube(6.0, move |cluster| {
         cluster.label_service(&key(), "consul8s_source", Some("kubernetes")).expect("a Service");
     });
-    play.kube(11.0, move |cluster| cluster.label_service(&key(), "consul8s_source", Some("consul")).expect("a Service"));
+    play.kube(11.0, move |cluster| {
+        cluster.label_service(&key(), "consul8s_source", Some("consul")).expect("a Service")
+    });
     play.annotate(15.0, "db", "consul8s/suspend", Some("true"));
     play.kube(17.0, |cluster| {
         cluster.delete_object(Resource::Services, &ObjectKey::new("default", "db")).expect("a Service");

@@ -24,7 +24,8 @@ pub(crate) fn services() -> Workload {
     play.kube(4.0, |cluster| cluster.label_service(&key("mq"), "consul8s_source", None).expect("a Service"));
     play.kube(8.0, |cluster| cluster.label_service(&key("mq"), "consul8s_source", Some("kubernetes")).expect("it"));
     play.kube(11.0, |cluster| delete(cluster, "db"));
-    play.kube(13.0, |cluster| delete(cluster, "kept"));
+    // Late enough that it was registered, whatever went wrong before: else there is nothing to keep.
+    play.kube(60.0, |cluster| delete(cluster, "kept"));
     play.service(11.2, "db", "kubernetes", json!({"domainName": "db2.example.com"}));
     play.kube(16.0, |cluster| delete(cluster, "mq"));
     play.steps.sort_by_key(|(at, _)| *at);
@@ -102,7 +103,8 @@ pub(crate) fn shared() -> Workload {
     play.kube(2.0, |cluster| {
         create(cluster, "other", service("db", "kubernetes", &json!({"domainName": "two.example.com"}), &json!({})));
     });
-    let id = |domain: &str| json!({"domainName": domain, "consul8s/service.id": "one-id", "consul8s/service.name": "mq"});
+    let id =
+        |domain: &str| json!({"domainName": domain, "consul8s/service.id": "one-id", "consul8s/service.name": "mq"});
     play.service(3.0, "mq-a", "kubernetes", id("a.example.com"));
     play.service(5.0, "mq-b", "kubernetes", id("b.example.com"));
     play.kube(9.0, |cluster| delete(cluster, "db"));

@@ -61,7 +61,9 @@ pub(crate) fn services() -> Workload {
         create(cluster, "default", service("web", "consul", &json!({}), &json!({"clusterIP": "None"})));
     });
     play.service(14.0, "alias", "consul", json!({"consul8s/service.name": "web"}));
-    play.kube(17.0, |cluster| cluster.delete_object(Resource::Services, &ObjectKey::new("default", "alias")).expect("it"));
+    play.kube(17.0, |cluster| {
+        cluster.delete_object(Resource::Services, &ObjectKey::new("default", "alias")).expect("it")
+    });
     play
 }
 
