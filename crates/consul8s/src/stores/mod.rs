@@ -181,6 +181,17 @@ impl World {
         others
     }
 
+    /// A read by name found no such Service. It may never have been seen here: what stands for it may be a late write of a process that
+    /// is gone.
+    pub fn read_absent(&mut self, key: &ObjectKey, now: UnixMillis) {
+        if self.services.get(key).is_some() {
+            return;
+        }
+        if let Gone::Missing { reads } = self.record(key).gone.get_or_insert(Gone::Missing { reads: Vec::new() }) {
+            reads.push(now);
+        }
+    }
+
     /// What stands in Consul is known anew: takes note of registrations whose Services are missing or no longer ask for them, and of what
     /// Services claim by what stands for them.
     pub fn note_standing(&mut self, settings: &Settings, now: UnixMillis) {

@@ -7,7 +7,6 @@ use consul8s_core::to_consul::Need;
 
 use super::Planned;
 use crate::controller::Controller;
-use crate::stores::record::Gone;
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Carries out the reads that a plan needs, as far as they are due.
@@ -36,12 +35,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     async fn read_absent(&self, key: &ObjectKey) {
         match self.kube.service(key).await {
             Ok(Some(service)) => self.world().services.wrote(service),
-            Ok(None) => {
-                let now = self.clock.now();
-                if let Some(Gone::Missing { reads }) = &mut self.world().record(key).gone {
-                    reads.push(now);
-                }
-            }
+            Ok(None) => self.world().read_absent(key, self.clock.now()),
             Err(error) => tracing::debug!(service = %key, %error, "a confirming read failed; it is tried again"),
         }
     }

@@ -180,7 +180,7 @@ impl Line {
         late: bool,
         call: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        let before = self.judge().begin(&self.stage.worlds);
+        let before = self.judge().begin(&self.stage.worlds, write.kind);
         let done = call.await;
         let outcome = done.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok");
         self.judge().end(&self.stage.worlds, &self.name, write, late, outcome, &before);

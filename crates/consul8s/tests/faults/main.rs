@@ -11,6 +11,7 @@
 mod disturbance;
 mod exhaustive;
 mod line;
+mod load;
 mod mutants;
 mod oracles;
 mod ports_consul;

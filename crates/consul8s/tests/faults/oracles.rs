@@ -18,6 +18,9 @@ const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// Between an answer and the write that follows it there may be other writes of the same look, each as slow as a fault makes it.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
 
+/// How the writes begin that make Services of imports, to be filled from then on.
+pub(crate) const MAKES_A_SERVICE: &str = "create service";
+
 /// A write, as it is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Write {
@@ -131,9 +134,11 @@ impl Judge {
     }
 
     /// A write is about to be carried out.
-    pub(crate) fn begin(&mut self, worlds: &Worlds) -> BTreeSet<Thing> {
-        // What the program has made since, as Services of imports.
-        self.truth.follow(worlds);
+    pub(crate) fn begin(&mut self, worlds: &Worlds, kind: Kind) -> BTreeSet<Thing> {
+        if kind == Kind::Tell {
+            // An Event or a condition takes nothing away: the types say so.
+            return BTreeSet::new();
+        }
         view::things(worlds)
     }
 
@@ -149,11 +154,14 @@ impl Judge {
         let now = worlds.elapsed();
         let text = format!("{who} {}{}: {outcome}", if late { "late " } else { "" }, write.what);
         self.journal.push(Entry { at: now, kind: write.kind, text: text.clone() });
-        let after = view::things(worlds);
+        let after = if before.is_empty() { BTreeSet::new() } else { view::things(worlds) };
         for lost in before.difference(&after) {
             if self.truth.must_stand(lost, now) {
                 self.violate(now, format!("took away {lost:?}, which nobody had given a reason for: {text}"));
             }
+        }
+        if outcome == "ok" && write.what.starts_with(MAKES_A_SERVICE) {
+            self.truth.follow(worlds);
         }
         if outcome == "ok" {
             self.check_health(worlds, who, write, now);

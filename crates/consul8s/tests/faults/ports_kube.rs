@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::line::{Line, simulated};
 use crate::mutants::Mutant;
-use crate::oracles::Write;
+use crate::oracles::{MAKES_A_SERVICE, Write};
 use crate::script::{Fault, Kind};
 
 /// Reads, watches, writes and tells.
@@ -181,7 +181,7 @@ impl KubeWriter for Kube {
 
     async fn create_service(&self, new: &NewService) -> Result<KubeService, ApiError> {
         let (world, new) = (self.world(), new.clone());
-        let write = self.write(format!("create {new:?}"));
+        let write = self.write(format!("{MAKES_A_SERVICE} {new:?}"));
         self.line.write(write, async move { world.create_service(&new).await }).await
     }
 

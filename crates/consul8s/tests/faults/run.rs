@@ -24,8 +24,8 @@ pub(crate) const CONVERGES_WITHIN: Duration = Duration::from_secs(30);
 /// After a crash, until the process is there again.
 const RESTARTS_AFTER: Duration = Duration::from_secs(2);
 
-/// No call arrives later than this.
-const LONGEST_CALL: Duration = Duration::from_secs(12);
+/// How often it is looked whether all is as it should be.
+const LOOKS_EVERY: Duration = Duration::from_secs(3);
 
 /// What is to happen in a run.
 pub(crate) struct Plan {
@@ -52,7 +52,7 @@ impl Plan {
             seed: 0,
             script: Script::quiet(),
             disturbances: Vec::new(),
-            rest: Duration::from_secs(3600),
+            rest: Duration::ZERO,
             right: None,
             mutant: None,
         }
@@ -121,6 +121,8 @@ struct Run {
     snapshots: Vec<(usize, Catalog)>,
     /// When the last input or fault was.
     last: Duration,
+    /// No call arrives later than this.
+    longest_call: Duration,
 }
 
 impl Run {
@@ -128,6 +130,7 @@ impl Run {
         let (sender, crashed) = mpsc::unbounded_channel();
         let script = std::mem::replace(&mut plan.script, Script::quiet());
         let last = script.until;
+        let longest_call = if script.rate > 0.0 { Duration::from_secs(12) } else { Duration::from_secs(6) };
         let stage = Stage {
             worlds: Worlds::new(),
             script: Mutex::new(script),
@@ -145,6 +148,7 @@ impl Run {
             entries: 0,
             snapshots: Vec::new(),
             last,
+            longest_call,
         }
     }
 
@@ -313,9 +317,11 @@ impl Run {
     /// Until all is as it should be, or should be at the latest.
     async fn settle(&mut self) {
         let patience = CONVERGES_WITHIN + self.plan.workload.patience;
+        // That it may see everything again wakes nobody: it is still noticed in time.
+        let hidden = self.plan.disturbances.iter().any(|(_, _, it)| matches!(it, Disturbance::Hidden { .. }));
         while self.now() < self.last + patience {
-            self.advance(self.now() + Duration::from_secs(1)).await;
-            let calls_are_over = self.now() > self.last + LONGEST_CALL;
+            self.advance(self.now() + LOOKS_EVERY).await;
+            let calls_are_over = self.now() > self.last + self.longest_call && !hidden;
             if calls_are_over && self.plan.right.as_ref().is_some_and(|right| *right == view::end(&self.stage.worlds)) {
                 return;
             }

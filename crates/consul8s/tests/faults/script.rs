@@ -42,15 +42,6 @@ pub(crate) enum Kind {
     Watch,
 }
 
-/// A crash at one write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CrashAt {
-    /// The write's number, from 0.
-    pub(crate) write: usize,
-    /// Whether the write is carried out.
-    pub(crate) after: bool,
-}
-
 /// The faults of single calls of one run.
 pub(crate) struct Script {
     random: SmallRng,
@@ -60,33 +51,31 @@ pub(crate) struct Script {
     pub(crate) crashes: f64,
     /// From then on nothing happens any more.
     pub(crate) until: Duration,
-    /// One crash, whatever else happens.
-    pub(crate) crash_at: Option<CrashAt>,
+    /// What happens to the write of this number, whatever else happens.
+    pub(crate) at: Option<(usize, Fault)>,
 }
 
 impl Script {
     /// Nothing goes wrong.
     pub(crate) fn quiet() -> Script {
-        Script { random: SmallRng::seed_from_u64(0), rate: 0.0, crashes: 0.0, until: Duration::ZERO, crash_at: None }
+        Script { random: SmallRng::seed_from_u64(0), rate: 0.0, crashes: 0.0, until: Duration::ZERO, at: None }
     }
 
-    /// One crash, and nothing else.
-    pub(crate) fn crash(at: CrashAt) -> Script {
-        Script { crash_at: Some(at), ..Script::quiet() }
+    /// This happens to the write of this number, from 0, and nothing else.
+    pub(crate) fn once(write: usize, fault: Fault) -> Script {
+        Script { at: Some((write, fault)), ..Script::quiet() }
     }
 
     /// This share of calls goes wrong until then.
     pub(crate) fn random(seed: u64, rate: f64, crashes: f64, until: Duration) -> Script {
-        Script { random: SmallRng::seed_from_u64(seed), rate, crashes, until, crash_at: None }
+        Script { random: SmallRng::seed_from_u64(seed), rate, crashes, until, at: None }
     }
 
     /// What happens to a call now. Writes are numbered.
     pub(crate) fn fault(&mut self, kind: Kind, now: Duration, write: Option<usize>) -> Option<Fault> {
-        if let (Some(at), Some(write)) = (self.crash_at, write)
-            && at.write == write
-        {
-            self.crash_at = None;
-            return Some(if at.after { Fault::CrashAfter } else { Fault::CrashBefore });
+        if let Some((_, fault)) = self.at.filter(|(at, _)| Some(*at) == write) {
+            self.at = None;
+            return Some(fault);
         }
         if now >= self.until || self.random.random::<f64>() >= self.rate {
             return None;

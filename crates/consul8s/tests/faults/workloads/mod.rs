@@ -22,5 +22,6 @@ pub(crate) fn all() -> Vec<Workload> {
         to_consul::shared(),
         both::import(),
         both::turn(),
+        to_consul::stray(),
     ]
 }

@@ -1,9 +1,12 @@
 //! Kubernetes → Consul.
 
+use consul8s_core::consul::Instance;
 use consul8s_core::kube::ObjectKey;
+use consul8s_sim::model::consul::Catalog;
 use consul8s_sim::model::kube::{Cluster, Part, PodPort, Resource};
 use serde_json::json;
 
+use crate::{NODE, OWNER};
 use crate::workload::{Workload, create, service};
 
 fn key(name: &str) -> ObjectKey {
@@ -110,4 +113,46 @@ pub(crate) fn shared() -> Workload {
     play.kube(9.0, |cluster| delete(cluster, "db"));
     play.kube(13.0, |cluster| delete(cluster, "mq-a"));
     play
+}
+
+/// A late write of a process that is long gone registers what nobody asks for: a Service that was deleted, and one that never was.
+pub(crate) fn stray() -> Workload {
+    let mut play = Workload::new("stray");
+    play.service(0.0, "db", "kubernetes", json!({"domainName": "db.example.com"}));
+    play.service(0.0, "mq", "kubernetes", json!({"domainName": "mq.example.com"}));
+    play.kube(4.0, |cluster| delete(cluster, "db"));
+    play.consul(20.0, |catalog| {
+        for name in ["db", "never"] {
+            register(catalog, name);
+        }
+    });
+    play
+}
+
+/// As we would register a Service of this name.
+fn register(catalog: &mut Catalog, name: &str) {
+    let text = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let node = text(&[("consul8s-owner", OWNER), ("consul8s-cluster-uid", "c"), ("consul8s-installation", "default/consul8s")]);
+    let meta = [
+        ("external-source", "kubernetes"),
+        ("external-k8s-ns", "default"),
+        ("external-k8s-ref-kind", "Service"),
+        ("external-k8s-ref-name", name),
+        ("consul8s-owner", OWNER),
+        ("consul8s-cluster", "c"),
+        ("consul8s-uid", "long-gone"),
+        ("consul8s-rv", "1"),
+    ];
+    let registration = Instance {
+        node: NODE.into(),
+        node_address: "127.0.0.1".into(),
+        node_meta: node,
+        id: format!("default.{name}"),
+        name: name.into(),
+        address: format!("{name}.example.com"),
+        port: 80,
+        meta: text(&meta),
+        ..Instance::default()
+    };
+    catalog.put_instance(&registration).expect("a registration");
 }
