@@ -1,12 +1,16 @@
 //! Where Consul is and how we speak to it: plain values, checked once.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::HeaderValue;
 use http::uri::{Authority, Scheme};
+use secrecy::zeroize::Zeroizing;
+
+use crate::secret::Secret;
 
 /// Port of a bare `host` over plain HTTP; Consul's own default.
 const DEFAULT_HTTP_PORT: u16 = 8500;
@@ -46,6 +50,15 @@ impl Default for ClientConfig {
             partition: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
         }
+    }
+}
+
+impl ClientConfig {
+    /// The first address to which a secret would go in plain text over a network; none where that can't happen.
+    #[must_use]
+    pub fn shows_secrets_to(&self) -> Option<&Address> {
+        let secret = self.token.is_some() || self.basic_auth.is_some();
+        self.addresses.iter().find(|address| secret && !address.is_secure() && !address.is_local())
     }
 }
 
@@ -149,6 +162,16 @@ impl Address {
         self.secure
     }
 
+    /// Whether it is on this machine, as far as the address itself says.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        let authority: Option<Authority> = self.authority.parse().ok();
+        let host = authority.as_ref().map_or("", |authority| authority.host()).trim_matches(['[', ']']);
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        let ip = host.parse::<IpAddr>().map(|ip| ip.to_canonical());
+        ip.map_or(name == "localhost" || name.ends_with(".localhost"), |ip| ip.is_loopback())
+    }
+
     pub(crate) fn scheme(&self) -> Scheme {
         if self.secure { Scheme::HTTPS } else { Scheme::HTTP }
     }
@@ -176,7 +199,7 @@ impl fmt::Display for Address {
 
 /// An ACL token. Never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(HeaderValue);
+pub struct Token(Secret);
 
 impl Token {
     /// Takes a token, trimmed; none when nothing is left.
@@ -185,11 +208,11 @@ impl Token {
         if secret.is_empty() {
             return Ok(None);
         }
-        header(secret, "the Consul token").map(|value| Some(Token(value)))
+        Secret::new(secret, "the Consul token").map(|secret| Some(Token(secret)))
     }
 
     pub(crate) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        self.0.header()
     }
 }
 
@@ -210,7 +233,7 @@ pub enum TokenSource {
 
 /// HTTP basic authentication. Never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct BasicAuth(HeaderValue);
+pub struct BasicAuth(Secret);
 
 impl BasicAuth {
     /// Takes `user:password` or `user`; none when empty.
@@ -218,12 +241,13 @@ impl BasicAuth {
         if pair.is_empty() {
             return Ok(None);
         }
-        let pair = if pair.contains(':') { pair.to_owned() } else { format!("{pair}:") };
-        header(&format!("Basic {}", BASE64.encode(pair)), "CONSUL_HTTP_AUTH").map(|value| Some(BasicAuth(value)))
+        let pair = Zeroizing::new(if pair.contains(':') { pair.to_owned() } else { format!("{pair}:") });
+        let text = Zeroizing::new(format!("Basic {}", BASE64.encode(pair.as_bytes())));
+        Secret::new(&text, "CONSUL_HTTP_AUTH").map(|secret| Some(BasicAuth(secret)))
     }
 
     pub(crate) fn header(&self) -> HeaderValue {
-        self.0.clone()
+        self.0.header()
     }
 }
 
@@ -231,13 +255,6 @@ impl fmt::Debug for BasicAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("BasicAuth(…)")
     }
-}
-
-fn header(secret: &str, what: &'static str) -> Result<HeaderValue, ConfigError> {
-    let mut value = HeaderValue::from_str(secret).map_err(|_| ConfigError::Secret { what })?;
-    // hyper's own traces leave out what is marked.
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// TLS towards Consul. Files are read again for each new connection when they have changed.
@@ -311,12 +328,45 @@ mod tests {
     fn secrets_do_not_show() {
         let token = Token::new(" hunter2\n").unwrap();
         let auth = BasicAuth::new("me:hunter2").unwrap();
-        assert_eq!(auth.as_ref().map(|auth| auth.0.to_str().unwrap()), Some("Basic bWU6aHVudGVyMg=="));
+        assert_eq!(
+            auth.as_ref().map(|auth| auth.header().to_str().unwrap().to_owned()).as_deref(),
+            Some("Basic bWU6aHVudGVyMg==")
+        );
         let config = ClientConfig { token: token.map(TokenSource::Value), basic_auth: auth, ..ClientConfig::default() };
         let shown = format!("{config:?}");
         assert!(!shown.contains("hunter2") && !shown.contains("bWU6"), "{shown}");
         assert_eq!(Token::new("  "), Ok(None));
         let error = Token::new("hun\nter2").unwrap_err().to_string();
         assert!(!error.contains("ter2"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_in_plain_text_stays_on_this_machine() {
+        let token = Token::new("t").unwrap().map(TokenSource::Value);
+        for (address, shown) in [
+            ("127.0.0.1:8500", false),
+            ("127.9.9.9:8500", false),
+            ("localhost:8500", false),
+            ("http://agent.LOCALHOST./", false),
+            ("[::1]:8500", false),
+            ("[::ffff:127.0.0.1]:8500", false),
+            ("https://consul", false),
+            ("consul:8500", true),
+            ("10.0.0.1", true),
+            ("localhost.example.com", true),
+            ("[fd00::1]:8500", true),
+            ("0.0.0.0:8500", true),
+        ] {
+            let local = Address::local();
+            let config = ClientConfig {
+                addresses: vec![local, Address::parse(address).unwrap()],
+                token: token.clone(),
+                ..ClientConfig::default()
+            };
+            assert_eq!(config.shows_secrets_to().is_some(), shown, "{address}");
+            let auth = ClientConfig { token: None, basic_auth: BasicAuth::new("a:b").unwrap(), ..config.clone() };
+            assert_eq!(auth.shows_secrets_to().is_some(), shown, "{address}");
+            assert_eq!(ClientConfig { token: None, ..config }.shows_secrets_to(), None);
+        }
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Idle {
     /// Position of its address.
     pub(crate) address: usize,
     pub(crate) since: Instant,
+    /// The dialer's revision when it was opened.
+    pub(crate) revision: Option<u64>,
     slot: Slot,
 }
 
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) sender: http2::SendRequest<Full<Bytes>>,
     pub(crate) address: usize,
     pub(crate) streams: Arc<AtomicUsize>,
+    /// The dialer's revision when it was opened.
+    pub(crate) revision: Option<u64>,
     born: Instant,
     /// It counts as one connection for as long as it lives.
     _slot: OwnedSemaphorePermit,
@@ -72,6 +76,7 @@ impl Shared {
             address: self.address,
             fresh: self.born.elapsed() < YOUNG,
             reused: true,
+            revision: self.revision,
             hold: Hold::Stream(self.streams.clone()),
         })
     }
@@ -86,6 +91,8 @@ pub(crate) struct Lent {
     pub(crate) fresh: bool,
     /// Whether it may have died since it carried its last request.
     pub(crate) reused: bool,
+    /// The dialer's revision when it was opened.
+    pub(crate) revision: Option<u64>,
     hold: Hold,
 }
 
@@ -126,6 +133,7 @@ impl Lent {
             address: idle.address,
             fresh: false,
             reused: true,
+            revision: idle.revision,
             hold: Hold::Slot(idle.slot),
         }
     }
@@ -154,7 +162,8 @@ impl Lent {
         match (self.sender, &self.hold) {
             (Sender::Http1(sender), Hold::Slot(slot)) if !sender.is_closed() => {
                 slot.set(None);
-                Some(Idle { sender, address: self.address, since: Instant::now(), slot: slot.clone() })
+                let (address, revision) = (self.address, self.revision);
+                Some(Idle { sender, address, since: Instant::now(), revision, slot: slot.clone() })
             }
             _ => None,
         }
@@ -172,7 +181,8 @@ pub(crate) async fn http1(stream: Box<dyn Stream>, address: usize, permit: Owned
         }
         drop(held);
     });
-    Ok(Lent { sender: Sender::Http1(sender), address, fresh: true, reused: false, hold: Hold::Slot(slot) })
+    let hold = Hold::Slot(slot);
+    Ok(Lent { sender: Sender::Http1(sender), address, fresh: true, reused: false, revision: None, hold })
 }
 
 /// Puts an HTTP/2 connection into service. Its task ends with its last handle.
@@ -190,5 +200,5 @@ pub(crate) async fn http2(stream: Box<dyn Stream>, address: usize, slot: OwnedSe
             tracing::debug!(reason = reason(&error), "HTTP/2 connection to Consul ended");
         }
     });
-    Ok(Shared { sender, address, streams: Arc::default(), born: Instant::now(), _slot: slot })
+    Ok(Shared { sender, address, streams: Arc::default(), revision: None, born: Instant::now(), _slot: slot })
 }

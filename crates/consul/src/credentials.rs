@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use consul8s_core::ports::{ApiError, ErrorKind};
 use http::HeaderValue;
+use secrecy::zeroize::Zeroizing;
 use tokio::time::Instant;
 
 use crate::config::{BasicAuth, Token, TokenSource};
@@ -104,7 +105,7 @@ impl Looked {
 
 fn read(path: &Path) -> Result<Token, String> {
     let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
-    let mut text = String::new();
+    let mut text = Zeroizing::new(String::new());
     let size = file.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
     if size as u64 == MAX_TOKEN_FILE_BYTES {
         return Err("too large for a token".to_owned());

@@ -47,6 +47,12 @@ impl Dialed {
 pub trait Dialer: Send + Sync + 'static {
     /// Opens one to this address, in bounded time.
     fn dial(&self, address: &Address) -> BoxFuture<'static, io::Result<Dialed>>;
+
+    /// A number that goes up when connections that are open should be used no more, since certificates have changed; none where that
+    /// can't happen.
+    fn revision(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The real network.
@@ -71,6 +77,10 @@ impl Network {
 }
 
 impl Dialer for Network {
+    fn revision(&self) -> Option<u64> {
+        self.tls.rotates().then(|| self.tls.revision())
+    }
+
     fn dial(&self, address: &Address) -> BoxFuture<'static, io::Result<Dialed>> {
         let uri = Uri::builder().scheme(address.scheme()).authority(address.authority()).path_and_query("/").build();
         let tcp = self.tcp.clone();

@@ -21,6 +21,7 @@ mod node_watch;
 mod pace;
 mod pool;
 mod request;
+mod secret;
 mod tls;
 mod transport;
 mod turns;

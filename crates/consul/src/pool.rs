@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consul8s_core::ports::{ApiError, ErrorKind};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::config::Address;
 use crate::connection::{self, Idle, Lent, Shared};
 use crate::dial::Dialer;
+use crate::tls::LOOK_EVERY;
 
 /// Requests on one HTTP/2 connection. RFC 9113 asks every server for at least 100; Go allows 250, some proxies 100 or 128. What
 /// goes beyond the server's own limit would wait unseen behind polls that last minutes.
@@ -25,6 +27,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// The part of all slots that is kept for writes and confirming reads, and the least of it.
 const RESERVED_PART: usize = 10;
 const RESERVED_LEAST: usize = 2;
+/// All polls ask anew at most so often: a server that never waits must not make each poll call all others.
+const RESTORES_APART: Duration = Duration::from_secs(10);
 /// An idle connection whose last answer has been read is ready within microseconds, or broken.
 const READY_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -43,6 +47,10 @@ pub(crate) struct Pool {
     dialer: Arc<dyn Dialer>,
     /// The address that answered last. Kept until it fails.
     current: AtomicUsize,
+    /// Goes up each time long polls must ask anew: their address is left for another, or Consul counts anew.
+    turns_of_events: watch::Sender<u64>,
+    /// When that was last told for the latter reason.
+    restored_at: Mutex<Option<Instant>>,
     state: Mutex<State>,
     watch_slots: Arc<Semaphore>,
     reserved_slots: Arc<Semaphore>,
@@ -68,6 +76,8 @@ impl Pool {
             addresses,
             dialer,
             current: AtomicUsize::new(0),
+            turns_of_events: watch::Sender::new(0),
+            restored_at: Mutex::default(),
             state: Mutex::default(),
             watch_slots: Arc::new(Semaphore::new(watch)),
             reserved_slots: Arc::new(Semaphore::new(reserved)),
@@ -120,10 +130,55 @@ impl Pool {
         }
     }
 
+    /// This address takes connections, but what comes back is no answer, or that of a server without a leader: with several addresses
+    /// the next one is used from now on.
+    pub(crate) fn distrust(&self, at: usize) {
+        let next = (at + 1) % self.addresses.len();
+        if next == at || self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        tracing::info!(from = %self.addresses[at], to = %self.addresses[next], "another address of Consul is tried");
+        self.state().shared.retain(|shared| shared.address != at);
+        self.turns_of_events.send_modify(|turns| *turns += 1);
+    }
+
+    /// A poll was let go without news before its time: Consul was restored. Not all polls learn it by themselves.
+    pub(crate) fn was_restored(&self) {
+        let mut last = self.restored_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if last.is_none_or(|last| last + RESTORES_APART <= now) {
+            *last = Some(now);
+            tracing::info!(
+                "Consul let a blocking query go without news: it may have been restored, so everything is asked anew"
+            );
+            self.turns_of_events.send_modify(|turns| *turns += 1);
+        }
+    }
+
+    /// Ends when polls must ask anew after this call (not only after its first poll).
+    pub(crate) fn turn_of_events(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut turns = self.turns_of_events.subscribe();
+        async move {
+            if turns.changed().await.is_err() {
+                // The client is gone, and whoever asks with it.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
     /// Takes a connection back, once the whole answer has been read.
     pub(crate) fn give_back(&self, lent: Lent) {
         if let Some(idle) = lent.into_idle() {
             self.state().idle.push(idle);
+        }
+    }
+
+    /// Waits until open connections should be used no more; for ever where that can't happen. A poll that waits minutes would go on under
+    /// certificates that are no longer trusted.
+    pub(crate) async fn renewed(&self) {
+        let Some(before) = self.dialer.revision() else { return std::future::pending().await };
+        while self.dialer.revision() == Some(before) {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -140,8 +195,9 @@ impl Pool {
 
     /// Room on the HTTP/2 connection that has most of it.
     fn shared(&self, limit: usize) -> Option<Lent> {
+        let revision = self.dialer.revision();
         let mut state = self.state();
-        state.shared.retain(|shared| !shared.sender.is_closed());
+        state.shared.retain(|shared| !shared.sender.is_closed() && shared.revision == revision);
         let roomiest = state.shared.iter().min_by_key(|shared| shared.streams.load(Ordering::Relaxed))?;
         roomiest.lend(limit)
     }
@@ -149,11 +205,13 @@ impl Pool {
     /// An idle connection that still lives.
     async fn idle(&self) -> Option<Idle> {
         loop {
+            let revision = self.dialer.revision();
             let mut idle = {
                 let mut state = self.state();
                 let current = self.current.load(Ordering::Relaxed);
                 state.idle.retain(|idle| {
-                    !idle.sender.is_closed() && idle.address == current && idle.since.elapsed() < IDLE_LIMIT
+                    let usable = !idle.sender.is_closed() && idle.revision == revision;
+                    usable && idle.address == current && idle.since.elapsed() < IDLE_LIMIT
                 });
                 state.idle.pop()?
             };
@@ -170,10 +228,11 @@ impl Pool {
         let mut failures = Vec::new();
         for step in 0..count {
             let at = (first + step) % count;
+            let revision = self.dialer.revision();
             match self.dialer.dial(&self.addresses[at]).await {
                 Ok(dialed) => {
                     self.current.store(at, Ordering::Relaxed);
-                    return self.adopt(dialed, at, slot).await.map_err(|error| self.unreachable(at, &error));
+                    return self.adopt(dialed, at, revision, slot).await.map_err(|error| self.unreachable(at, &error));
                 }
                 Err(error) => {
                     failures.push(self.unreachable(at, &error).what);
@@ -186,14 +245,23 @@ impl Pool {
         Err(ApiError::new(ErrorKind::Unreachable, failures.join("; ")))
     }
 
-    async fn adopt(&self, dialed: crate::dial::Dialed, at: usize, slot: OwnedSemaphorePermit) -> io::Result<Lent> {
+    async fn adopt(
+        &self,
+        dialed: crate::dial::Dialed,
+        at: usize,
+        revision: Option<u64>,
+        slot: OwnedSemaphorePermit,
+    ) -> io::Result<Lent> {
         if self.addresses[at].is_secure() {
             self.http1_over_tls.store(!dialed.http2, Ordering::Relaxed);
         }
         if !dialed.http2 {
-            return connection::http1(dialed.stream, at, slot).await;
+            let mut lent = connection::http1(dialed.stream, at, slot).await?;
+            lent.revision = revision;
+            return Ok(lent);
         }
-        let shared = connection::http2(dialed.stream, at, slot).await?;
+        let mut shared = connection::http2(dialed.stream, at, slot).await?;
+        shared.revision = revision;
         let lent = shared.lend(STREAMS_PER_CONNECTION).ok_or_else(|| io::Error::other("closed at once"));
         self.state().shared.push(shared);
         lent

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use hyper_rustls::ConfigBuilderExt as _;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -10,20 +11,33 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use secrecy::zeroize::Zeroizing;
+use tokio::time::Instant;
 
 use crate::config::TlsConfig;
+
+/// A rotated file must be in use within 10 s; a look reads a few small files.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(4);
 
 /// The TLS settings now in force.
 pub(crate) struct Tls {
     config: TlsConfig,
-    built: Mutex<Option<(Files, Arc<ClientConfig>)>>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    built: Option<(Files, Arc<ClientConfig>)>,
+    looked: Option<Instant>,
+    /// Goes up with each change.
+    revision: u64,
 }
 
 /// What the files held when the settings were made from them.
 #[derive(PartialEq, Eq)]
 struct Files {
     roots: Option<Vec<Vec<u8>>>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
+    identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
 }
 
 impl Tls {
@@ -31,7 +45,7 @@ impl Tls {
         if !config.verify {
             tracing::warn!("Consul's certificate is not checked (CONSUL_HTTP_SSL_VERIFY=false)");
         }
-        Tls { config, built: Mutex::default() }
+        Tls { config, state: Mutex::default() }
     }
 
     pub(crate) fn server_name(&self) -> Option<&str> {
@@ -40,23 +54,27 @@ impl Tls {
 
     /// Settings for the next connection. Files that can't be used (a rotation half done) leave the last ones in force.
     pub(crate) fn current(&self) -> io::Result<Arc<ClientConfig>> {
-        let mut built = self.built.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = self.read().and_then(|files| match &*built {
-            Some((known, config)) if *known == files => Ok((files, config.clone())),
-            _ => self.build(&files).map(|config| (files, Arc::new(config))),
-        });
-        match (fresh, &*built) {
-            (Ok(fresh), _) => {
-                let config = fresh.1.clone();
-                *built = Some(fresh);
-                Ok(config)
-            }
-            (Err(error), Some((_, config))) => {
-                tracing::warn!(%error, "the last TLS settings for Consul stay in use");
-                Ok(config.clone())
-            }
-            (Err(error), None) => Err(error),
+        self.state().look(self)
+    }
+
+    /// Whether the settings come from files, which may change.
+    pub(crate) fn rotates(&self) -> bool {
+        let TlsConfig { ca_file, ca_path, client_cert, .. } = &self.config;
+        ca_file.is_some() || ca_path.is_some() || client_cert.is_some()
+    }
+
+    /// A number that goes up when the files have changed and can be used. Looks at them from time to time.
+    pub(crate) fn revision(&self) -> u64 {
+        let mut state = self.state();
+        if self.rotates() && state.looked.is_none_or(|looked| looked.elapsed() >= LOOK_EVERY) {
+            // What is wrong with them shows in the log, and where there is nothing to fall back on, at the next connection.
+            let _ = state.look(self);
         }
+        state.revision
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> io::Result<Files> {
@@ -71,7 +89,7 @@ impl Tls {
         }
         let own_roots = self.config.ca_file.is_some() || self.config.ca_path.is_some();
         let identity = match (&self.config.client_cert, &self.config.client_key) {
-            (Some(cert), Some(key)) => Some((read(cert)?, read(key)?)),
+            (Some(cert), Some(key)) => Some((read(cert)?, Zeroizing::new(read(key)?))),
             (None, None) => None,
             _ => return Err(io::Error::other("CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY belong together")),
         };
@@ -98,6 +116,32 @@ impl Tls {
                     .map_err(|error| io::Error::other(format!("client key: {error}")))?;
                 builder.with_client_auth_cert(chain, key).map_err(io::Error::other)
             }
+        }
+    }
+}
+
+impl State {
+    fn look(&mut self, tls: &Tls) -> io::Result<Arc<ClientConfig>> {
+        self.looked = Some(Instant::now());
+        let fresh = tls.read().and_then(|files| match &self.built {
+            Some((known, config)) if *known == files => Ok((files, config.clone())),
+            _ => tls.build(&files).map(|config| (files, Arc::new(config))),
+        });
+        match (fresh, &self.built) {
+            (Ok((files, config)), before) => {
+                let changed = before.as_ref().is_some_and(|(known, _)| *known != files);
+                if changed {
+                    self.revision += 1;
+                    tracing::info!("the certificates for Consul have changed: new connections use them");
+                }
+                self.built = Some((files, config.clone()));
+                Ok(config)
+            }
+            (Err(error), Some((_, config))) => {
+                tracing::warn!(%error, "the last TLS settings for Consul stay in use");
+                Ok(config.clone())
+            }
+            (Err(error), None) => Err(error),
         }
     }
 }

@@ -16,8 +16,15 @@ use tokio::time::Instant;
 const ROUND: Duration = Duration::from_secs(4);
 /// A shorter turn would be mostly travel.
 const SHORTEST_TURN: Duration = Duration::from_millis(100);
+/// A longer turn would save little, and keep the few that don't fit waiting.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
+/// From the end of one turn to the beginning of the next on the same connection, on a busy machine.
+const HANDOVER: Duration = Duration::from_millis(20);
 /// Crowded stays crowded for this long: with as many polls as slots, one more or less must not end every long poll each time.
 const CALM_AFTER: Duration = Duration::from_secs(60);
+
+/// Polls that must all ask anew come at this pace.
+const SPREAD_PER_POLL: Duration = Duration::from_millis(1);
 
 /// Counts the polls and says how long each may hold its slot.
 pub(crate) struct Turns {
@@ -62,7 +69,13 @@ impl Turns {
         } else if crowded_at.is_some_and(|at| at + CALM_AFTER < now) {
             *crowded_at = None;
         }
-        crowded_at.is_some().then(|| turn(polls.max(slots), slots))
+        crowded_at.is_some().then(|| turn(polls, slots))
+    }
+
+    /// What a poll waits before it asks anew together with all others.
+    pub(crate) fn spread(&self) -> Duration {
+        let polls = u32::try_from(self.polls.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        SPREAD_PER_POLL.saturating_mul(polls).mul_f64(rand::random())
     }
 
     /// Ends when it gets crowded after this call (not only after its first poll).
@@ -74,18 +87,23 @@ impl Turns {
         }
     }
 
-    /// What taking turns may add to the time until a change is seen.
+    /// What taking turns may add to the time until a change is seen. Who polls sees it at once; who waits has at most so many turns
+    /// before it.
     pub(crate) fn delay_bound(&self, slots: Option<usize>) -> Duration {
         let (Some(slots), Some(turn)) = (slots, self.turn(slots)) else { return Duration::ZERO };
         let polls = self.polls.load(Ordering::Relaxed);
-        let rounds = u32::try_from(polls.div_ceil(slots)).unwrap_or(u32::MAX);
-        (turn * 17 / 16).saturating_mul(rounds)
+        (turn * 17 / 16 + HANDOVER).saturating_mul(turns_before(polls, slots))
     }
 }
 
 fn turn(polls: usize, slots: usize) -> Duration {
-    let rounds = u32::try_from(polls.div_ceil(slots)).unwrap_or(u32::MAX);
-    (ROUND / rounds.max(1)).max(SHORTEST_TURN)
+    (ROUND / turns_before(polls, slots)).clamp(SHORTEST_TURN, LONGEST_TURN)
+}
+
+/// How many turns of others the last of those who wait for a slot waits for: all slots are given away once in each. At least 1.
+fn turns_before(polls: usize, slots: usize) -> u32 {
+    let waiting = polls.saturating_sub(slots);
+    u32::try_from(waiting.div_ceil(slots)).unwrap_or(u32::MAX).max(1)
 }
 
 #[cfg(test)]
@@ -100,7 +118,7 @@ mod tests {
         let more: Vec<_> = (0..920).map(|_| turns.begin()).collect();
         assert_eq!(turns.turn(None), None);
         let turn = turns.turn(Some(81)).unwrap();
-        assert!(turn >= SHORTEST_TURN && turn < Duration::from_millis(320), "{turn:?}");
+        assert!(turn >= SHORTEST_TURN && turn < Duration::from_millis(340), "{turn:?}");
         let bound = turns.delay_bound(Some(81));
         assert!(bound > Duration::from_secs(4) && bound < Duration::from_secs(5), "{bound:?}");
         drop(more);
@@ -109,6 +127,16 @@ mod tests {
         assert_eq!(turns.turn(Some(81)), None);
         assert_eq!(turns.delay_bound(Some(81)), Duration::ZERO);
         drop(some);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_few_too_many_wait_for_one_turn_at_most() {
+        let turns = Turns::new();
+        let polls: Vec<_> = (0..84).map(|_| turns.begin()).collect();
+        assert_eq!(turns.turn(Some(81)), Some(LONGEST_TURN));
+        let bound = turns.delay_bound(Some(81));
+        assert!(bound > LONGEST_TURN && bound < LONGEST_TURN * 5 / 4, "{bound:?}");
+        drop(polls);
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use consul8s_core::consul::{
     Check, CheckStatus, Instance, NamedPort, NodeRecord, NodeService, NodeView, TaggedAddress,
 };
+use consul8s_core::few::Few;
 use consul8s_core::import::Catalog;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -148,14 +149,14 @@ pub(crate) fn instances(body: &[u8]) -> Result<Parsed<Vec<Instance>>, serde_json
         let entry: Entry<'_> = part(Some(raw))?;
         let node: Node = part(entry.node)?;
         let service: Service<'_> = part(entry.service)?;
-        let checks = elements(entry.checks).into_iter().map(|raw| check_or_critical(raw, false)).collect();
+        let checks = elements(entry.checks).into_iter().map(check_or_critical).collect();
         (!node.node.is_empty() && !service.id.is_empty()).then(|| instance(node, service, checks))
     })
 }
 
 /// `/v1/health/node/NAME`.
 pub(crate) fn checks(body: &[u8]) -> Result<Parsed<Vec<Check>>, serde_json::Error> {
-    list(body, |raw| check(part(Some(raw))?, true))
+    list(body, |raw| check(part(Some(raw))?))
 }
 
 /// `/v1/catalog/node-services/NAME`; none when there is no such node.
@@ -200,14 +201,17 @@ pub(crate) fn node_service(raw: &RawValue) -> Option<NodeService> {
 
 /// A check by itself, as a transaction returns it.
 pub(crate) fn node_check(raw: &RawValue) -> Option<Check> {
-    check(part(Some(raw))?, true)
+    check(part(Some(raw))?)
 }
 
 fn list<T>(body: &[u8], read: impl Fn(&RawValue) -> Option<T>) -> Result<Parsed<Vec<T>>, serde_json::Error> {
     let listed: Option<Vec<&RawValue>> = serde_json::from_slice(body)?;
     let listed = listed.unwrap_or_default();
     let count = listed.len();
-    let value: Vec<T> = listed.into_iter().filter_map(read).collect();
+    // Not a byte more than is needed: it is kept for as long as it is true.
+    let mut value: Vec<T> = Vec::with_capacity(count);
+    value.extend(listed.into_iter().filter_map(read));
+    value.shrink_to_fit();
     let dropped = count - value.len();
     Ok(Parsed { value, dropped })
 }
@@ -219,7 +223,7 @@ fn instance(node: Node, service: Service<'_>, checks: Vec<Check>) -> Instance {
     Instance {
         node: node.node,
         node_address: node.address,
-        node_meta: node.meta,
+        node_meta: node.meta.into(),
         datacenter: node.datacenter,
         id: service.id,
         name: service.service,
@@ -228,9 +232,9 @@ fn instance(node: Node, service: Service<'_>, checks: Vec<Check>) -> Instance {
         port: service.port,
         ports,
         tags: service.tags,
-        meta: service.meta,
+        meta: service.meta.into(),
         tagged_addresses,
-        node_tagged_addresses: node.tagged_addresses,
+        node_tagged_addresses: node.tagged_addresses.into(),
         zone,
         checks,
     }
@@ -240,7 +244,7 @@ fn named_port(port: Port) -> NamedPort {
     NamedPort { name: port.name, port: port.port, default: port.default }
 }
 
-fn tagged(raw: Option<&RawValue>) -> BTreeMap<String, TaggedAddress> {
+fn tagged(raw: Option<&RawValue>) -> Few<TaggedAddress> {
     let map: BTreeMap<String, &RawValue> = part(raw).unwrap_or_default();
     map.into_iter()
         .filter(|(key, _)| key != SERVER_MADE && !key.starts_with("consul-virtual:"))
@@ -270,27 +274,30 @@ fn node_service_of(service: Service<'_>) -> Option<NodeService> {
     })
 }
 
-/// A check of an instance. An unreadable one counts as critical: what can't be understood is not called healthy.
-fn check_or_critical(raw: &RawValue, with_output: bool) -> Check {
-    let read = part::<WireCheck<'_>>(Some(raw)).unwrap_or_default();
-    from_wire(read, with_output)
-}
-
-fn check(wire: WireCheck<'_>, with_output: bool) -> Option<Check> {
-    (!wire.check_id.is_empty()).then(|| from_wire(wire, with_output))
-}
-
-fn from_wire(wire: WireCheck<'_>, with_output: bool) -> Check {
-    let output = if with_output { part(wire.output).unwrap_or_default() } else { String::new() };
+/// A check of an instance, as far as it is read. An unreadable one counts as critical: what can't be understood is not called healthy.
+fn check_or_critical(raw: &RawValue) -> Check {
+    let wire = part::<WireCheck<'_>>(Some(raw)).unwrap_or_default();
     Check {
+        node: String::new(),
+        id: wire.check_id,
+        name: String::new(),
+        service_id: wire.service_id,
+        status: CheckStatus::parse(&wire.status),
+        output: String::new(),
+        modify_index: wire.modify_index,
+    }
+}
+
+fn check(wire: WireCheck<'_>) -> Option<Check> {
+    (!wire.check_id.is_empty()).then(|| Check {
         node: wire.node,
         id: wire.check_id,
         name: wire.name,
         service_id: wire.service_id,
         status: CheckStatus::parse(&wire.status),
-        output,
+        output: part(wire.output).unwrap_or_default(),
         modify_index: wire.modify_index,
-    }
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ const REAL: &str = r#"[{"Node":{"ID":"","Node":"vm-1","Address":"10.0.0.1","Data
 #[test]
 fn a_real_answer() {
     let parsed = instances(REAL.as_bytes()).unwrap();
-    let map = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    let map = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into_iter().collect();
     let expected = Instance {
         node: "vm-1".into(),
         node_address: "10.0.0.1".into(),
@@ -35,13 +35,15 @@ fn a_real_answer() {
         ports: vec![NamedPort { name: "http".into(), port: 80, default: true }],
         tags: vec!["a".into()],
         meta: map("k", "v"),
-        tagged_addresses: [("wan".into(), TaggedAddress { address: "198.51.100.1".into(), port: 81 })].into(),
+        tagged_addresses: [("wan".into(), TaggedAddress { address: "198.51.100.1".into(), port: 81 })]
+            .into_iter()
+            .collect(),
         node_tagged_addresses: map("lan", "10.0.0.1"),
         zone: Some("z".into()),
         checks: vec![Check {
-            node: "vm-1".into(),
+            node: String::new(),
             id: "c1".into(),
-            name: "c".into(),
+            name: String::new(),
             service_id: "w1".into(),
             status: CheckStatus::Warning,
             output: String::new(),

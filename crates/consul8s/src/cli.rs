@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use consul8s_core::intent::to_consul::AddressSource;
-use consul8s_core::settings::Direction;
+use consul8s_core::rules::Rules;
 
-use crate::flag_values::{Cidrs, Compatibility, address_source, cidrs, name_template, percent};
+use crate::flag_values::{
+    Cidrs, Compatibility, Directions, PolicyArg, address_source, boolean, cidrs, directions, name_template, percent,
+};
 
 /// Keeps Consul and Kubernetes informed of each other's services.
 ///
@@ -37,12 +39,16 @@ pub enum Command {
     Demo(DemoArgs),
     /// Show what a sync would change. Writes nothing.
     Plan(PlanArgs),
+    /// Let go what the guard holds
+    Release(ReleaseArgs),
     /// Print the definition of ConsulImport, for `kubectl apply -f -`.
     Crd,
     /// Remove everything that this installation has registered in Consul; shows only, without --yes.
     Purge(PurgeArgs),
     /// Print the least Consul ACL policy that the given directions need.
     AclPolicy,
+    /// Print the least rights in Kubernetes that the given scope and directions need, for `kubectl apply -f -`.
+    Rbac(RbacArgs),
     /// Print the version.
     Version,
 }
@@ -78,12 +84,32 @@ pub struct PlanArgs {
     pub output: Output,
 }
 
+/// What to release.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ReleaseArgs {
+    /// A Service (NAME, svc/NAME or NAMESPACE/NAME), or a hold by its id (h-3f9a2c); a bare name is of the context's namespace, or --namespace
+    #[arg(value_name = "NAME|HOLD")]
+    pub what: Option<String>,
+    /// Everything that this installation holds
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// Flags of `purge`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PurgeArgs {
     /// Remove it, and not only show what would go
     #[arg(long)]
     pub yes: bool,
+}
+
+/// Flags of `rbac`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RbacArgs {
+    /// With the rights for ConsulImports, which create and delete Services; `=false` leaves them out
+    #[arg(long, value_name = "BOOL", default_value = "true", default_missing_value = "true", num_args = 0..=1, require_equals = true, action = ArgAction::Set, value_parser = boolean)]
+    pub imports: bool,
 }
 
 /// Form of a printed value.
@@ -101,6 +127,12 @@ pub enum Output {
 /// Flags of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Flags {
+    /// YAML file with flags by their config key, such as `allNamespaces: true`, and with `rules:`
+    #[arg(long, global = true, value_name = "FILE", env = "CONSUL8S_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// `rules:` and `defaultRule:` of that file.
+    #[arg(skip)]
+    pub rules: Rules,
     /// Kubeconfig file [default: KUBECONFIG, else in-cluster, else ~/.kube/config]
     #[arg(
         long = "kube-config-path",
@@ -118,21 +150,21 @@ pub struct Flags {
     #[arg(long, short = 'n', global = true, value_name = "NAMES", value_delimiter = ',', env = "CONSUL8S_NAMESPACE")]
     pub namespace: Vec<String>,
     /// Look at all namespaces
-    #[arg(long, short = 'A', global = true, conflicts_with = "namespace", env = "CONSUL8S_ALL_NAMESPACES")]
+    #[arg(long, short = 'A', global = true, env = "CONSUL8S_ALL_NAMESPACES")]
     pub all_namespaces: bool,
     /// Namespaces to leave out with --all-namespaces; a list, repeatable
     #[arg(long, global = true, value_name = "NAMES", value_delimiter = ',', env = "CONSUL8S_EXCLUDE_NAMESPACE")]
     pub exclude_namespace: Vec<String>,
-    /// Directions to sync; a list
+    /// Directions to sync, of to_kube and to_consul; a list
     #[arg(
         long,
         global = true,
-        value_enum,
-        value_delimiter = ',',
+        value_name = "DIRECTIONS",
         default_value = "to_kube,to_consul",
+        value_parser = directions,
         env = "CONSUL8S_DIRECTION"
     )]
-    pub direction: Vec<DirectionArg>,
+    pub direction: Directions,
     /// Time between full audits; a bare number is seconds
     #[arg(long, short = 'i', global = true, value_name = "DURATION", default_value = "60", value_parser = duration, env = "CONSUL8S_INTERVAL")]
     pub interval: std::time::Duration,
@@ -142,6 +174,9 @@ pub struct Flags {
     /// Consul's address, host:port or URL; a list fails over [default: CONSUL_HTTP_ADDR, else 127.0.0.1:8500]
     #[arg(long, short = 'c', global = true, value_name = "ADDRESS", value_delimiter = ',', env = "CONSUL8S_CONSUL")]
     pub consul: Vec<String>,
+    /// Send the Consul token and CONSUL_HTTP_AUTH also in plain text, to an http:// address that is not this machine's own
+    #[arg(long, global = true, env = "CONSUL8S_ALLOW_PLAINTEXT_TOKEN")]
+    pub allow_plaintext_token: bool,
     /// Connections to Consul at most; a tenth is kept for writes and confirming reads
     #[arg(long, global = true, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u16).range(4..=10_000), env = "CONSUL8S_CONSUL_MAX_CONNECTIONS")]
     pub consul_max_connections: u16,
@@ -166,6 +201,12 @@ pub struct Flags {
     /// Make ours what another identity has put on our nodes in Consul, and the nodes
     #[arg(long, global = true, env = "CONSUL8S_TAKE_OVER")]
     pub take_over: bool,
+    /// How much may be changed: everything; all but removals of registrations and of created Services; nothing
+    #[arg(long, global = true, value_enum, default_value_t, env = "CONSUL8S_POLICY")]
+    pub policy: PolicyArg,
+    /// The same as --policy observe
+    #[arg(long, global = true, env = "CONSUL8S_DRY_RUN")]
+    pub dry_run: bool,
     /// Register every Service that has a selector or a load balancer, and no label
     #[arg(long, global = true, env = "CONSUL8S_DEFAULT_SYNC")]
     pub default_sync: bool,
@@ -225,25 +266,6 @@ pub struct Flags {
     pub log_format: LogFormat,
 }
 
-/// A direction as written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum DirectionArg {
-    /// Consul → Kubernetes
-    ToKube,
-    /// Kubernetes → Consul
-    ToConsul,
-}
-
-impl From<DirectionArg> for Direction {
-    fn from(arg: DirectionArg) -> Direction {
-        match arg {
-            DirectionArg::ToKube => Direction::ToKube,
-            DirectionArg::ToConsul => Direction::ToConsul,
-        }
-    }
-}
-
 /// `--log-level`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
@@ -291,11 +313,6 @@ pub enum Hold {
 fn duration(text: &str) -> Result<std::time::Duration, String> {
     consul8s_core::duration::parse(text)
         .ok_or_else(|| "not a duration: write 5s, 1m30s, or a number of seconds".to_owned())
-}
-
-fn boolean(text: &str) -> Result<bool, String> {
-    let is = |word: &str| text.trim().eq_ignore_ascii_case(word);
-    if is("true") || is("false") { Ok(is("true")) } else { Err("write true or false".to_owned()) }
 }
 
 fn hold(text: &str) -> Result<Hold, String> {

@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, RunArgs};
 use crate::config::Options;
-use crate::{acl_policy, demo, logging, plan, purge, run};
+use crate::{access, acl_policy, demo, invocation, logging, plan, purge, release, run};
 
 /// How a command ended. The numbers are the contract's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +41,7 @@ const WORKERS: usize = 2;
 
 /// The whole program: arguments, environment, signals, exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match invocation::read(std::env::args_os(), &|name| std::env::var(name).ok()) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -57,10 +56,7 @@ pub fn main() -> ExitCode {
     let exit = runtime.block_on(async {
         let stop = CancellationToken::new();
         tokio::spawn(stop_on_signal(stop.clone()));
-        command(cli, stop).await.unwrap_or_else(|error| {
-            tracing::error!("{error:#}");
-            Exit::Failure
-        })
+        command(cli, stop).await.unwrap_or_else(|error| failed(&error))
     });
     // A call that hangs must not keep the process.
     runtime.shutdown_background();
@@ -68,18 +64,22 @@ pub fn main() -> ExitCode {
 }
 
 async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
-    let options = || Options::resolve(&cli.flags, &|name| std::env::var(name).ok());
+    let wrong = |error: anyhow::Error| anyhow::Error::from(WrongUsage(format!("{error:#}")));
+    let options = || Options::resolve(&cli.flags, &|name| std::env::var(name).ok()).map_err(wrong);
+    let asking = || options().and_then(|options| options.asking_consul().map_err(wrong));
     match cli.command.clone().unwrap_or(Command::Run(RunArgs::default())) {
         Command::Run(args) => {
-            let mut options = options()?;
-            options.run_once = args.run_once || cli.run.run_once;
+            let mut options = asking()?;
+            options.run_once = args.run_once;
             run::run(options, stop).await
         }
         Command::Demo(args) => demo::run(args.end_after_story, stop).await,
-        Command::Plan(args) => plan::run(options()?, args, stop).await,
+        Command::Plan(args) => plan::run(asking()?, args, stop).await,
+        Command::Release(args) => release::run(&options()?, &cli.flags.namespace, &args).await,
         Command::Crd => crd(),
-        Command::Purge(args) => purge::run(options()?, args, stop).await,
+        Command::Purge(args) => purge::run(asking()?, args, stop).await,
         Command::AclPolicy => acl_policy::run(options()?, stop).await,
+        Command::Rbac(args) => access::rbac::run(&options()?, args).await,
         Command::Version => Ok(version()),
     }
 }
@@ -94,6 +94,25 @@ fn crd() -> anyhow::Result<Exit> {
 fn version() -> Exit {
     println!("consul8s {}", env!("CARGO_PKG_VERSION"));
     Exit::Done
+}
+
+/// Something that is given and can't be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(String);
+
+fn failed(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<WrongUsage>() {
+        Some(WrongUsage(why)) => {
+            // As clap tells what it finds itself.
+            let _ = invocation::command().error(ErrorKind::ValueValidation, why).print();
+            Exit::Usage
+        }
+        None => {
+            tracing::error!("{error:#}");
+            Exit::Failure
+        }
+    }
 }
 
 fn usage(error: &clap::Error) -> ExitCode {

@@ -1,4 +1,4 @@
-//! What the command line means: flags and environment resolved into values, each checked once.
+//! What the command line means: flags, environment and file resolved into values, each checked once.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -11,7 +11,8 @@ use consul8s_core::identity::Identity;
 use consul8s_core::intent::to_consul::AddressSource;
 use consul8s_core::intent::value;
 use consul8s_core::kube::{ObjectKey, Scope};
-use consul8s_core::settings::{Direction, Settings};
+use consul8s_core::rules::Rules;
+use consul8s_core::settings::{Direction, Policy, Settings};
 
 use crate::cli::{Flags, Hold, Listener};
 use crate::flag_values::{Cidrs, Compatibility};
@@ -48,6 +49,11 @@ pub struct Options {
     publishing: Publishing,
     removal_hold: Duration,
     mass_removal_hold: Option<Duration>,
+    rules: Rules,
+    policy: Policy,
+    allow_plaintext_token: bool,
+    /// Whether namespaces were named.
+    scope_given: bool,
 }
 
 /// What the user said about registrations.
@@ -97,7 +103,7 @@ impl Options {
             access: consul8s_kube::Access { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() },
             consul,
             scope: scope(flags)?,
-            directions: flags.direction.iter().map(|d| Direction::from(*d)).collect(),
+            directions: flags.direction.0.clone(),
             interval: flags.interval.max(Duration::from_secs(1)),
             run_once: false,
             leader_elect: flags.leader_elect,
@@ -137,7 +143,52 @@ impl Options {
                 Hold::Never => None,
                 Hold::For(time) => Some(time),
             },
+            rules: flags.rules.clone(),
+            policy: flags.policy.into(),
+            allow_plaintext_token: flags.allow_plaintext_token,
+            scope_given: flags.all_namespaces || !flags.namespace.is_empty(),
         })
+    }
+
+    /// The same, if Consul may be asked: no secret goes to another machine in plain text.
+    ///
+    /// # Errors
+    /// One would, and no flag says that it may.
+    pub fn asking_consul(self) -> anyhow::Result<Options> {
+        match self.consul.shows_secrets_to().filter(|_| !self.allow_plaintext_token) {
+            None => Ok(self),
+            Some(address) => anyhow::bail!(
+                "the Consul token would go to {address} in plain text, for everybody on the way to read: use https:// (CONSUL_HTTP_SSL=true, \
+                 CONSUL_CACERT), an agent on this machine, or --allow-plaintext-token where the network itself is trusted"
+            ),
+        }
+    }
+
+    /// The same for a command of a person, who means the namespace of the kubeconfig's context where none is named.
+    #[must_use]
+    pub fn in_context(self, context_namespace: &str) -> Options {
+        if self.scope_given {
+            return self;
+        }
+        Options { scope: Scope::Namespaces(vec![context_namespace.to_owned()]), ..self }
+    }
+
+    /// How much may be changed.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Whether nothing may be written, so that nothing that writes is made.
+    #[must_use]
+    pub fn observes(&self) -> bool {
+        self.policy == Policy::Observe
+    }
+
+    /// Whether what the Python original left is taken over.
+    #[must_use]
+    pub fn adopts_endpoints(&self) -> bool {
+        self.publishing.adopt_endpoints
     }
 
     /// The Lease. `context_namespace` is the kubeconfig context's, or the pod's.
@@ -145,6 +196,12 @@ impl Options {
     pub fn lease(&self, context_namespace: &str) -> ObjectKey {
         let Wishes { lease_namespace, lease_name, .. } = &self.identity;
         ObjectKey::new(lease_namespace.as_deref().unwrap_or(context_namespace), lease_name.as_str())
+    }
+
+    /// Name of the Lease, and its namespace where the command line or the environment says it.
+    #[must_use]
+    pub fn lease_wanted(&self) -> (&str, Option<&str>) {
+        (&self.identity.lease_name, self.identity.lease_namespace.as_deref())
     }
 
     /// What looks up hostnames; none with `--resolve-hostnames=false`, or where the system has no DNS.
@@ -190,6 +247,8 @@ impl Options {
         Settings {
             identity,
             scope: self.scope.clone(),
+            rules: self.rules.clone(),
+            policy: self.policy,
             default_sync: registering.default_sync,
             name_template: registering.name_template,
             default_tags: registering.default_tags,

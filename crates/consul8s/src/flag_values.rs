@@ -1,10 +1,14 @@
 //! Values of flags that clap can't judge alone: each is read once, and what is refused is told with what is accepted.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use consul8s_core::address::Cidr;
 use consul8s_core::intent::to_consul::AddressSource;
 use consul8s_core::intent::value;
+use consul8s_core::nearest::nearest;
+use consul8s_core::settings::{Direction, Policy};
 
 /// What `--name-template` may hold.
 const PLACEHOLDERS: [&str; 3] = ["name", "namespace", "cluster"];
@@ -27,6 +31,50 @@ pub(crate) fn cidrs(text: &str) -> Result<Cidrs, String> {
             .ok_or_else(|| format!("\"{word}\" is no range of addresses: write 10.0.0.0/8, fd00::/8 or 10.1.2.3"))
     };
     value::list(text).iter().map(read).collect::<Result<_, _>>().map(Cidrs)
+}
+
+/// `--direction`: at least one, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directions(pub BTreeSet<Direction>);
+
+/// `--policy`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum PolicyArg {
+    /// Everything.
+    #[default]
+    Sync,
+    /// No registration and no created Service is removed; endpoints and checks follow.
+    UpsertOnly,
+    /// Nothing is written, and there is nothing that could write.
+    Observe,
+}
+
+impl From<PolicyArg> for Policy {
+    fn from(arg: PolicyArg) -> Policy {
+        match arg {
+            PolicyArg::Sync => Policy::Sync,
+            PolicyArg::UpsertOnly => Policy::UpsertOnly,
+            PolicyArg::Observe => Policy::Observe,
+        }
+    }
+}
+
+/// Reads a list of directions.
+pub(crate) fn directions(text: &str) -> Result<Directions, String> {
+    const ALL: [Direction; 2] = [Direction::ToKube, Direction::ToConsul];
+    let read = |word: &String| {
+        let found = ALL.into_iter().find(|direction| direction.as_str() == word);
+        let near = nearest(word, ALL.map(Direction::as_str)).unwrap_or_default();
+        found.ok_or_else(|| format!("\"{word}\" is none of to_kube, to_consul; nearest: {near}"))
+    };
+    let all = value::list(text).iter().map(read).collect::<Result<BTreeSet<_>, _>>()?;
+    if all.is_empty() { Err("name at least one of to_kube, to_consul".to_owned()) } else { Ok(Directions(all)) }
+}
+
+/// Reads a boolean, in any case.
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
+    let is = |word: &str| text.trim().eq_ignore_ascii_case(word);
+    if is("true") || is("false") { Ok(is("true")) } else { Err("write true or false".to_owned()) }
 }
 
 /// Reads a percentage.
@@ -93,5 +141,13 @@ mod tests {
         assert_eq!(cidrs(" 10.0.0.0/8, ,fd00::/8,").unwrap().0.len(), 2);
         let told = cidrs("10.0.0.0/8,10.0.0.0/33").unwrap_err();
         assert!(told.contains("\"10.0.0.0/33\"") && told.contains("10.0.0.0/8"), "{told}");
+    }
+
+    #[test]
+    fn directions_are_a_list() {
+        assert_eq!(directions(" to_kube, to_consul,").unwrap().0.len(), 2);
+        assert_eq!(directions("to_consul,to_consul").unwrap().0.len(), 1);
+        assert!(directions("to_kub").unwrap_err().contains("nearest: to_kube"));
+        assert!(directions(" , ").unwrap_err().contains("at least one"));
     }
 }

@@ -6,9 +6,11 @@
 mod look;
 mod session;
 mod sources;
+mod telling;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consul8s_core::import::{Definition, Import};
@@ -47,11 +49,19 @@ impl Stored for Import {
 pub struct Progress {
     services: watch::Sender<()>,
     settled: AtomicBool,
+    in_conflict: AtomicUsize,
+    /// Services to be created, changed and deleted that were not, by namespace and action.
+    pending: Mutex<BTreeMap<String, BTreeMap<&'static str, u64>>>,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false) }
+        Progress {
+            services: watch::Sender::new(()),
+            settled: AtomicBool::new(false),
+            in_conflict: AtomicUsize::new(0),
+            pending: Mutex::default(),
+        }
     }
 }
 
@@ -65,6 +75,40 @@ impl Progress {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Relaxed)
+    }
+
+    /// How many imports have a service that could not get a name.
+    #[must_use]
+    pub fn in_conflict(&self) -> usize {
+        self.in_conflict.load(Ordering::Relaxed)
+    }
+
+    fn conflicts(&self, imports: usize) {
+        self.in_conflict.store(imports, Ordering::Relaxed);
+    }
+
+    /// How many Services are to be created, changed and deleted, and were not.
+    #[must_use]
+    pub fn pending(&self) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for (action, count) in self.by_namespace().values().flatten() {
+            *all.entry(*action).or_default() += count;
+        }
+        all
+    }
+
+    fn set_pending(&self, namespace: &str, pending: BTreeMap<&'static str, u64>) {
+        let mut by_namespace = self.by_namespace();
+        if pending.is_empty() {
+            by_namespace.remove(namespace);
+        } else {
+            by_namespace.insert(namespace.to_owned(), pending);
+        }
+    }
+
+    fn by_namespace(&self) -> MutexGuard<'_, BTreeMap<String, BTreeMap<&'static str, u64>>> {
+        // Whole values go in and out, so what a panic leaves behind is one.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn settle(&self, settled: bool) {
@@ -88,6 +132,7 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
             Ok(Definition::Served | Definition::Deleting) => {
                 tracing::info!("ConsulImports are defined: they are watched");
                 Session::new(controller.clone(), writers.clone()).run().await;
+                controller.imports.conflicts(0);
                 tracing::info!("ConsulImports are no longer defined; Services made for them stay");
                 NOTICED_WITHIN
             }

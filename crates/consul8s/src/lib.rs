@@ -1,5 +1,6 @@
 //! The program: it owns every task and channel, and decides nothing that `consul8s-core` could decide.
 
+pub mod access;
 pub mod acl_policy;
 pub mod admin;
 pub mod audit;
@@ -7,6 +8,8 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod config_file;
+mod config_rules;
 pub mod controller;
 pub mod counted;
 pub mod demo;
@@ -14,17 +17,21 @@ pub mod dice;
 pub mod feeds;
 pub mod flag_values;
 pub mod import;
+pub mod invocation;
 pub mod leader;
 pub mod logging;
 pub mod metrics;
 pub mod neighbours;
 pub mod once;
 pub mod plan;
+mod process_metrics;
 pub mod purge;
 pub mod queue;
+pub mod release;
 pub mod remembered;
 pub mod resolve;
 pub mod run;
+pub mod sentinel;
 pub mod snapshot;
 pub mod stores;
 pub mod sync;

@@ -15,6 +15,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::process_metrics::ProcessMetrics;
+
 type Float = Gauge<f64, AtomicU64>;
 
 /// Media type of the text that [`Metrics::encode`] gives.
@@ -165,6 +167,7 @@ impl Metrics {
             "Services registered in Consul",
             m.kubernetes_sourced.clone(),
         );
+        r.register_collector(Box::new(ProcessMetrics));
         let r = r.sub_registry_with_prefix("consul8s");
         r.register(
             "propagation_seconds",
@@ -320,6 +323,11 @@ mod tests {
             "consul8s_writes_total{target=\"slice\",action=\"create\",result=\"ok\"} 1",
             "consul8s_propagation_seconds_count{direction=\"to_kube\"} 1",
             "consul8s_build_info{version=",
+            "consul8s_lease_transitions_total 0",
+            "process_cpu_seconds_total ",
+            "process_resident_memory_bytes ",
+            "process_open_fds ",
+            "process_start_time_seconds ",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }

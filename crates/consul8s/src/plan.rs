@@ -40,10 +40,11 @@ struct ShownProblem<'a> {
 /// One of the two sides does not answer.
 pub async fn run(options: Options, args: PlanArgs, stop: CancellationToken) -> anyhow::Result<Exit> {
     let connection = options.access.connect().await?;
+    let options = options.in_context(&connection.namespace);
     let kube = Arc::new(Kube::new(&connection));
-    let Some(uid) = run::cluster_uid(&*kube, true, &stop).await? else { return Ok(Exit::Failure) };
+    let Some(uid) = run::cluster_uid(&*kube, true, &stop, || ()).await? else { return Ok(Exit::Failure) };
     let settings = options.settings(&uid, &connection.namespace);
-    run::announce(&options, &connection, &settings);
+    run::announce(&options, &connection, &settings.identity.owner, Some(&settings.consul_node_name));
     let consul = Arc::new(Client::new(options.consul.clone()));
     let controller = Controller::new(kube, consul, settings, options.directions.clone(), Arc::new(Metrics::new()));
     let controller = Arc::new(controller.resolving(options.resolver()));

@@ -1,14 +1,15 @@
-//! What the Lease remembers for all processes of this installation, put to use: how far Consul had counted (contract S10), and what a
-//! person lets go of everywhere (`consul8s/allow-removal`).
+//! What the Lease remembers for all processes of this installation, put to use: how far Consul had counted (contract S10), what a
+//! person lets go of everywhere (`consul8s/allow-removal`), and which registrations are held.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use consul8s_core::consul::Read;
+use consul8s_core::guard::HoldId;
 use consul8s_core::import::CatalogQuery;
 use consul8s_core::kube::ObjectKey;
-use consul8s_core::ports::{ConsulApi, KubeApi};
+use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::time::UnixMillis;
 
 use crate::controller::Controller;
@@ -21,6 +22,9 @@ use crate::stores::round::Round;
 const EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked whether a datacenter is unknown, or a round is over.
 const SOON: Duration = Duration::from_millis(200);
+/// How long a release for all is in force at most: a Service whose writes fail for ever must not keep it so, and with it let go whatever
+/// is held next.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(60);
 /// What the agent's own datacenter is called on the Lease: a word that no datacenter can be called.
 const AGENTS: &str = "(agent)";
 
@@ -37,6 +41,7 @@ pub async fn follow<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>,
             }
             controller.compare_lineages(&leadership, due).await;
             controller.follow_release(&leadership);
+            controller.note_held(&leadership);
         }
         tokio::select! {
             biased;
@@ -63,9 +68,17 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 Ok(_) => continue,
                 Err(error) => {
                     tracing::debug!(%error, "how far Consul has counted is not known");
+                    if datacenter.is_none() && !matches!(error.kind, ErrorKind::Forbidden | ErrorKind::Invalid) {
+                        // A server that has lost its leader leaves blocking queries waiting; this is how that shows.
+                        self.world().consul_fails(&error);
+                    }
                     continue;
                 }
             };
+            if datacenter.is_none() {
+                let now = self.clock.now();
+                self.world().consul_answers(now);
+            }
             let name = datacenter.as_deref().unwrap_or(AGENTS);
             self.compare_lineage(&datacenter, index, marks.get(name).copied(), services);
             leadership.note(|notes| notes.saw(name, index));
@@ -110,7 +123,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             drop(world);
             keys.into_iter().for_each(|key| self.queue.add(key));
         } else if let Some((text, round)) = &world.release
-            && round.is_over()
+            && (round.is_over() || round.age(self.clock.now()) >= FOLLOWED_WITHIN)
         {
             let text = text.clone();
             drop(world);
@@ -119,7 +132,32 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     }
 }
 
+impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
+    /// Has the Lease say which registrations are held, as soon as that is known: their Services may be gone.
+    fn note_held(&self, leadership: &Leadership) {
+        let world = self.world();
+        if !world.kube_synced() || !world.registry.synced() || self.queue.depth() > 0 {
+            return;
+        }
+        let held = world.registrations_held();
+        drop(world);
+        if leadership.notebook().borrow().held != held {
+            leadership.note(|notes| notes.held(held));
+        }
+    }
+}
+
 impl World {
+    /// How many registrations are held, by hold.
+    fn registrations_held(&self) -> BTreeMap<HoldId, usize> {
+        let mut held = BTreeMap::new();
+        let told = self.records().filter_map(|(_, record)| record.told.as_ref());
+        for (id, count) in told.filter_map(|told| told.registrations_held.as_ref()) {
+            *held.entry(id.clone()).or_default() += *count;
+        }
+        held
+    }
+
     /// A look at a Service, which began at `begun`, has ended and all that it wanted to write is written; `answered` says whether its
     /// source had anything to say.
     pub fn looked(&mut self, service: &ObjectKey, begun: UnixMillis, answered: bool) {

@@ -9,7 +9,7 @@ use consul8s_core::claim::Timing;
 use consul8s_core::duration;
 use consul8s_core::kube::Scope;
 use consul8s_core::ports::{ApiError, ConsulApi, KubeApi};
-use consul8s_core::settings::{Direction, Settings};
+use consul8s_core::settings::Direction;
 use consul8s_kube::{Connection, Kube, LeaseClient, SliceWriter};
 use tokio_util::sync::CancellationToken;
 
@@ -40,33 +40,68 @@ const RETRY: Duration = Duration::from_secs(1);
 /// `run`, and `-1`.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Exit> {
     let connection = options.access.connect().await?;
-    let client = Client::new(options.consul.clone());
     let metrics = Arc::new(Metrics::new());
     let front = Arc::new(Front { metrics: metrics.clone(), controller: OnceLock::new() });
     listen(&options, &front, &stop).await?;
 
     let kube = Arc::new(Kube::new(&connection));
-    let consul = Arc::new(Counted::new(client.clone(), metrics.clone()));
-    let Some(uid) = cluster_uid(&*kube, options.run_once, &stop).await? else { return Ok(Exit::Done) };
+    let waiting = || announce(&options, &connection, "known when Kubernetes answers", None);
+    let Some(uid) = cluster_uid(&*kube, options.run_once, &stop, waiting).await? else { return Ok(Exit::Done) };
     let settings = options.settings(&uid, &connection.namespace);
-    announce(&options, &connection, &settings);
+    announce(&options, &connection, &settings.identity.owner, Some(&settings.consul_node_name));
+    // Only now, since what it has to say comes after that line.
+    let client = Client::new(options.consul.clone());
+    let consul = Arc::new(Counted::new(client.clone(), metrics.clone()));
     if !options.run_once {
         tokio::spawn(greet_consul(consul.clone(), stop.clone()));
     }
 
-    let writer = Counted::new(client.writer(), metrics.clone());
     let controller = Controller::new(kube, consul, settings, options.directions.clone(), metrics);
     let controller = Arc::new(controller.resolving(options.resolver()));
     // Set once, here.
     let _ = front.controller.set(controller.clone());
-    let (leadership, keeper) = keeper(&options, &connection, &controller)?;
+    if options.observes() {
+        observe(&options, controller, stop).await
+    } else {
+        work(&options, &connection, &client, controller, stop).await
+    }
+}
+
+/// `--policy observe`: everything runs, and nothing that could write is made: no writer of either side, no Lease, nobody who tells.
+async fn observe<K: KubeApi, C: ConsulApi>(
+    options: &Options,
+    controller: Arc<Controller<K, C>>,
+    stop: CancellationToken,
+) -> anyhow::Result<Exit> {
+    tracing::info!("--policy observe: nothing is written; what would be counts in consul8s_pending_changes");
+    let no_writers: Option<Arc<Writers<SliceWriter>>> = None;
+    if options.run_once {
+        return once::run(controller, no_writers, stop).await.map(|outcome| outcome.exit());
+    }
+    let audits = tokio::spawn(audit::run(controller.clone(), options.interval));
+    controller.run(no_writers, stop).await;
+    audits.abort();
+    tracing::info!("ended on a signal");
+    Ok(Exit::Done)
+}
+
+/// The other policies.
+async fn work<K: KubeApi, C: ConsulApi>(
+    options: &Options,
+    connection: &Connection,
+    client: &Client,
+    controller: Arc<Controller<K, C>>,
+    stop: CancellationToken,
+) -> anyhow::Result<Exit> {
+    let writer = Counted::new(client.writer(), controller.metrics.clone());
+    let (leadership, keeper) = keeper(options, connection, &controller)?;
     let (batcher, driver) = Batcher::new(Arc::new(Fenced::new(writer, leadership.clone())));
     tokio::spawn(driver.run());
     let mailbox = Arc::new(Mailbox::default());
     let lease = options.lease(&connection.namespace);
-    let teller = consul8s_kube::Teller::new(&connection, &options.holder);
+    let teller = consul8s_kube::Teller::new(connection, &options.holder);
     let teller = Teller::new(controller.clone(), teller, mailbox.clone(), leadership.clone(), lease);
-    let writers = Arc::new(Writers::new(SliceWriter::new(&connection), batcher, leadership).telling(mailbox));
+    let writers = Arc::new(Writers::new(SliceWriter::new(connection), batcher, leadership).telling(mailbox));
     let mut post = Post::take(keeper);
     let done = stop.child_token();
     let telling = teller.run(done.clone(), if options.run_once { TELL_ONCE_WITHIN } else { TELL_REST_WITHIN });
@@ -103,11 +138,13 @@ fn keeper<K: KubeApi, C: ConsulApi>(
     Ok(Keeper::new(LeaseClient::new(connection, lease)?, election, controller.metrics.clone()))
 }
 
-/// The UID of `kube-system`, which says which cluster this is. Waits for the API server, unless it is for once. None = told to stop.
+/// The UID of `kube-system`, which says which cluster this is. Waits for the API server, unless it is for once; `waiting` is called
+/// before the first word about that. None = told to stop.
 pub(crate) async fn cluster_uid<K: KubeApi>(
     kube: &K,
     once: bool,
     stop: &CancellationToken,
+    waiting: impl Fn(),
 ) -> anyhow::Result<Option<String>> {
     let mut told: Option<ApiError> = None;
     loop {
@@ -121,6 +158,9 @@ pub(crate) async fn cluster_uid<K: KubeApi>(
         };
         if once {
             return Err(error).context("cannot read the identity of the cluster");
+        }
+        if told.is_none() {
+            waiting();
         }
         if told.as_ref().is_none_or(|told| told.what != error.what) {
             tracing::warn!(%error, "waiting for Kubernetes");
@@ -155,7 +195,7 @@ async fn greet_consul<C: ConsulApi>(consul: Arc<C>, stop: CancellationToken) {
 }
 
 /// The first line: scope, context, Consul and owner.
-pub(crate) fn announce(options: &Options, connection: &Connection, settings: &Settings) {
+pub(crate) fn announce(options: &Options, connection: &Connection, owner: &str, node: Option<&str>) {
     let scope = match &options.scope {
         Scope::All { exclude } if exclude.is_empty() => "all namespaces".to_owned(),
         Scope::All { exclude } => format!("all namespaces but {}", exclude.join(", ")),
@@ -169,8 +209,9 @@ pub(crate) fn announce(options: &Options, connection: &Connection, settings: &Se
         context = %connection.context,
         kubernetes = %connection.server,
         consul = %addresses(&options.consul),
-        owner = %settings.identity.owner,
-        node = %settings.consul_node_name,
+        owner,
+        node,
+        policy = options.policy().as_str(),
         interval = %duration::print(options.interval),
         "consul8s"
     );

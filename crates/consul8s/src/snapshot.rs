@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use consul8s_core::ports::{ConsulApi, KubeApi};
+use consul8s_core::problem::Reason;
 use consul8s_core::settings::Direction;
 use consul8s_core::time::UnixMillis;
 
 use crate::controller::Controller;
 use crate::metrics::Snapshot;
+use crate::stores::record::State;
 
 /// A blocking query that finds no change answers after its wait and a sixteenth.
 const CONSUL_QUIET: Duration = Duration::from_secs(330);
@@ -18,10 +20,15 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub fn snapshot(&self) -> Snapshot {
         let now = self.clock.now();
         let world = self.world();
-        let mut services = BTreeMap::<(Direction, &'static str), u64>::new();
+        // Zeros are shown too where all values are known beforehand: an alert needs a series to look at.
+        let both = [Direction::ToKube, Direction::ToConsul];
+        let zeros = |words: &[&'static str]| -> BTreeMap<(Direction, &'static str), u64> {
+            both.iter().flat_map(|direction| words.iter().map(|word| ((*direction, *word), 0))).collect()
+        };
+        let mut services = zeros(&State::ALL.map(State::as_str));
         let mut problems = BTreeMap::new();
         let mut dropped = BTreeMap::<(Direction, &'static str), u64>::new();
-        let mut pending = BTreeMap::<(Direction, &'static str), u64>::new();
+        let mut pending = zeros(&["create", "update", "delete"]);
         let mut held = BTreeMap::from([(Direction::ToKube, 0), (Direction::ToConsul, 0)]);
         let (mut endpoints, mut sourced) = ((0, 0), (0, 0));
         for told in world.records().filter_map(|(_, record)| record.told.as_ref()) {
@@ -42,6 +49,13 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 Direction::ToKube => sourced.0 += 1,
                 Direction::ToConsul => sourced.1 += 1,
             }
+        }
+        let in_conflict = self.imports.in_conflict();
+        if in_conflict > 0 {
+            *problems.entry(Reason::NameConflict).or_default() += in_conflict as u64;
+        }
+        for (action, n) in self.imports.pending() {
+            *pending.entry((Direction::ToKube, action)).or_default() += n;
         }
         let flat =
             |map: BTreeMap<(Direction, &'static str), u64>| map.into_iter().map(|((d, w), n)| (d, w, n)).collect();

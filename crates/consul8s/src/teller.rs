@@ -22,7 +22,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::Controller;
-use crate::leader::Leadership;
+use crate::leader::{Gains, Leadership};
 use calls::{Calls, Job, Told};
 use faults::Faults;
 pub use mailbox::Mailbox;
@@ -53,11 +53,13 @@ pub struct Teller<K, C, T> {
 
 /// What is told of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum About {
+pub enum About {
     /// The Lease: what concerns all Services.
     Lease,
     /// One Service.
     Service(ObjectKey),
+    /// One ConsulImport.
+    Import(ObjectKey),
 }
 
 impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
@@ -101,10 +103,10 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 _ = ticks.tick() => self.look_at_all(),
                 () = at(first), if free && first.is_some() => self.ask_next(false),
-                () = mailbox.news() => self.take_in(),
+                () = mailbox.news() => self.take_in(&mut gains),
             }
         }
-        if tokio::time::timeout(patience, self.tell_the_rest()).await.is_err() {
+        if tokio::time::timeout(patience, self.tell_the_rest(&mut gains)).await.is_err() {
             tracing::debug!(objects = self.due.len(), "ended before all was told");
         }
     }
@@ -115,13 +117,17 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
         self.faults = Faults::default();
     }
 
-    fn take_in(&mut self) {
+    fn take_in(&mut self, gains: &mut Gains) {
         let looks = self.mailbox.take();
+        // What was done under a new claim may be here before the news of the claim: it must not be forgotten with what was before it.
+        if gains.has_changed() {
+            self.begin_again();
+        }
         if self.leadership.claim().is_none() {
             return;
         }
-        for (key, look) in looks {
-            self.look(About::Service(key), look);
+        for (about, look) in looks {
+            self.look(about, look);
         }
     }
 
@@ -175,6 +181,7 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
         let regarding = match &about {
             About::Lease => ObjectRef::lease(self.lease.clone(), None),
             About::Service(key) => ObjectRef::service(key.clone(), uid),
+            About::Import(key) => ObjectRef::import(key.clone(), uid),
         };
         let job = Job { regarding, events: telling.events, condition: telling.condition, pressing };
         let calls = self.calls.clone();
@@ -200,8 +207,8 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
     }
 
     /// There is no later: what is known is told now.
-    async fn tell_the_rest(&mut self) {
-        self.take_in();
+    async fn tell_the_rest(&mut self, gains: &mut Gains) {
+        self.take_in(gains);
         let now = self.controller.clock.now();
         let everybody: Vec<About> = self.memories.keys().cloned().collect();
         everybody.into_iter().for_each(|about| self.ask_at(about, now));

@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::{Arg, CommandFactory};
-use consul8s::cli::Cli;
-use consul8s::metrics::{Metrics, Snapshot};
+use clap::Arg;
+use consul8s::metrics::{Metrics, Snapshot, Write};
+use consul8s::{config_file, invocation};
 use consul8s_core::intent::annotations::{Annotation, TABLE};
+use consul8s_core::intent::examples::{self, Example};
 use consul8s_core::problem::{Reason, ReasonKind};
 use consul8s_core::settings::Direction;
 
@@ -33,17 +34,19 @@ fn cell(text: &str) -> String {
 #[test]
 fn flags() {
     let mut out = format!("# Commands and flags\n\n{MADE}\n");
-    let command = Cli::command();
+    let command = invocation::command();
     out.push_str("| command | |\n| --- | --- |\n");
     for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
         let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
         let _ = writeln!(out, "| `{}` | {} |", sub.get_name(), cell(&about));
     }
-    out.push_str("\nFlags of every command; each can also come from the environment. A flag goes before its variable, that before the default.\n\n");
-    table(&mut out, command.get_arguments());
+    out.push_str("\nFlags of every command; each can also come from the environment, and from the file of `--config` by its key. A flag goes before its \
+                  variable, that before the file, that before the default.\nLists: with commas, repeated, or as lists of YAML. Booleans: `true`, `false`, any case; a flag alone is \
+                  `true`. Durations: `5s`, `1m30s`; a bare number is seconds.\n\n");
+    table(&mut out, command.get_arguments(), true);
     for sub in command.get_subcommands().filter(|sub| sub.get_arguments().next().is_some()) {
         let _ = writeln!(out, "\nFlags of `{}` alone:\n", sub.get_name());
-        table(&mut out, sub.get_arguments());
+        table(&mut out, sub.get_arguments(), false);
     }
     out.push_str(
         "\nConsul's own variables count too: `CONSUL_HTTP_ADDR` (a list fails over), `CONSUL_HTTP_TOKEN`, `CONSUL_HTTP_TOKEN_FILE`, \
@@ -57,18 +60,31 @@ fn flags() {
     check("flags.md", &out);
 }
 
-fn table<'a>(out: &mut String, args: impl Iterator<Item = &'a Arg>) {
-    out.push_str("| flag | environment | default | meaning |\n| --- | --- | --- | --- |\n");
+fn table<'a>(out: &mut String, args: impl Iterator<Item = &'a Arg>, in_file: bool) {
+    let (head, rule) = if in_file { ("key | ", "--- | ") } else { ("", "") };
+    let _ = writeln!(out, "| flag | environment | {head}default | meaning |\n| --- | --- | {rule}--- | --- |");
     for arg in args.filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
         let mut names: Vec<String> = arg.get_short().map(|short| format!("`-{short}`")).into_iter().collect();
         names.extend(arg.get_long().map(|long| format!("`--{long}`")));
         names.extend(arg.get_visible_aliases().unwrap_or_default().iter().map(|alias| format!("`--{alias}`")));
         let env = arg.get_env().map(|env| format!("`{}`", env.to_string_lossy())).unwrap_or_default();
+        let key = match arg.get_long().filter(|long| *long != "config") {
+            Some(long) if in_file => format!("`{}` | ", config_file::camel_case(long)),
+            _ if in_file => " | ".to_owned(),
+            _ => String::new(),
+        };
         let takes_value = arg.get_action().takes_values();
         let defaults: Vec<String> = arg.get_default_values().iter().map(|v| v.to_string_lossy().into_owned()).collect();
         let default = if takes_value { defaults.join(",") } else { String::new() };
         let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        let _ = writeln!(out, "| {} | {env} | {} | {} |", names.join(", "), cell(&default), cell(&help));
+        let possible: Vec<String> = arg
+            .get_possible_values()
+            .iter()
+            .filter(|_| takes_value && !arg.is_hide_possible_values_set())
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect();
+        let possible = if possible.is_empty() { String::new() } else { format!(" ({})", possible.join(", ")) };
+        let _ = writeln!(out, "| {} | {env} | {key}{} | {}{possible} |", names.join(", "), cell(&default), cell(&help));
     }
 }
 
@@ -108,7 +124,28 @@ fn annotations() {
             );
         }
     }
+    by_example(&mut out);
     check("annotations.md", &out);
+}
+
+/// What is accepted and refused: the values that the tests play with.
+fn by_example(out: &mut String) {
+    out.push_str(
+        "\n## Accepted and refused, by example\n\nThe tests of the parsers and of the running program are made from this table. `\\u{7}` and the like \
+         stand for control characters,\n`(empty)` for no text at all. The Service has the ports `http` (80) and `metrics` (9100).\n\n\
+         | annotation | accepted | refused: reason, and a part of the message |\n| --- | --- | --- |\n",
+    );
+    let shown = |value: &str| match value {
+        "" => "(empty)".to_owned(),
+        value => format!("`{}`", cell(&value.escape_debug().to_string().replace("\\\"", "\""))),
+    };
+    for Example { key, accepted, refused } in examples::EXAMPLES {
+        let accepted: Vec<String> = accepted.iter().map(|value| shown(value)).collect();
+        let refused: Vec<String> =
+            refused.iter().map(|(value, reason, why)| format!("{}: `{reason}`, {}", shown(value), cell(why))).collect();
+        let suffix = if key.ends_with('.') { "KEY" } else { "" };
+        let _ = writeln!(out, "| `{key}{suffix}` | {} | {} |", accepted.join("; "), refused.join("<br>"));
+    }
 }
 
 #[test]
@@ -125,19 +162,67 @@ fn reasons() {
     check("reasons.md", &out);
 }
 
+/// One sample of each, so that all show.
+fn all_metrics() -> String {
+    let metrics = Metrics::new();
+    let (to_kube, second) = (Direction::ToKube, std::time::Duration::from_secs(1));
+    metrics.audit_took(second);
+    metrics.propagated(to_kube, second);
+    metrics.reconciled(to_kube, second);
+    metrics.succeeded(to_kube, 1.0);
+    metrics.wrote(Write { target: "slice", action: "create", result: "ok" });
+    metrics.asked_consul("health", "ok");
+    metrics.encode(&Snapshot {
+        services: vec![(to_kube, "synced", 1)],
+        problems: vec![(Reason::NoAddress, 1)],
+        dropped: vec![(to_kube, "port", 1)],
+        held: vec![(to_kube, 1)],
+        pending: vec![(to_kube, "create", 1)],
+        ..Snapshot::default()
+    })
+}
+
+/// Names of the labels of a metric, but those that its kind brings along.
+fn labels(text: &str, name: &str) -> String {
+    let sample = text.lines().find_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let rest = ["_total", "_bucket", "_info", ""]
+            .into_iter()
+            .find_map(|suffix| rest.strip_prefix(suffix)?.strip_prefix('{'))?;
+        rest.split_once('}').map(|(labels, _)| labels)
+    });
+    let names = sample.unwrap_or_default().split(',').filter_map(|label| label.split_once('=')).map(|(name, _)| name);
+    names.filter(|name| *name != "le").map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 fn metrics() {
-    let text = Metrics::new().encode(&Snapshot::default());
+    let text = all_metrics();
     let mut out = format!(
-        "# Metrics\n\n{MADE}\nAt `/metrics` of the admin listener, and with `--prometheus` on port 8000. OpenMetrics text; a counter's samples end \
-         in `_total`,\nan info's in `_info`.\n\n| metric | type | meaning |\n| --- | --- | --- |\n"
+        "# Metrics\n\n{MADE}\nAt `/metrics` of the admin listener, and with `--prometheus` on port 8000 (`/metrics` and `/`). Names as a \
+         scrape shows them; a histogram has\n`_bucket`, `_count` and `_sum`. No label carries free text or an address.\n\n\
+         | metric | type | labels | meaning |\n| --- | --- | --- | --- |\n"
     );
     let lines = |word: &'static str| {
         text.lines().filter_map(move |line| line.strip_prefix(word)).filter_map(|rest| rest.split_once(' '))
     };
     for (name, help) in lines("# HELP ") {
         let kind = lines("# TYPE ").find(|(other, _)| *other == name).map_or("", |(_, kind)| kind);
-        let _ = writeln!(out, "| `{name}` | {kind} | {} |", cell(help));
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
+        let _ = writeln!(out, "| `{name}{suffix}` | {kind} | {} | {} |", labels(&text, name), cell(help));
     }
+    out.push_str(METRIC_VALUES);
     check("metrics.md", &out);
 }
+
+const METRIC_VALUES: &str = "
+Values of labels: `direction` is `to_kube` or `to_consul`; `state` is `synced`, `pending`, `problem`, `held`, `suspended` or `panic`; `reason` of
+`consul8s_problems` is one of [the reasons](reasons.md), that of `consul8s_instances_dropped` is `port`, `address` (never published), `denied` (by `--deny-cidr` or
+`--allow-cidr`), `unresolvable`, `family`, `name`, `duplicate` or `loop`; `target` is `slice`, `service` or `registration`; `action` is `create`, `update`, `delete`, and
+for registrations also `check` and `node`; `result` and `code` are `ok` or the kind of the failure; `operation` is the call to Consul; `source` is `consul` or
+`kubernetes`; `transport` is `http1` or `http2`; `ready` is `true` or `false`.
+";

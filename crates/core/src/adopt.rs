@@ -80,7 +80,7 @@ impl Wish {
             Some(Intent::ToKube(_) | Intent::Suspended(_)) => Wish::Leave,
             Some(Intent::Frozen(Some(Direction::ToKube) | None)) => Wish::Leave,
             Some(Intent::Frozen(Some(Direction::ToConsul)) | Intent::ToConsul(_)) => Wish::GiveBack,
-            Some(Intent::Yield | Intent::None(_)) | None => Wish::GiveBack,
+            Some(Intent::Yield | Intent::None(_) | Intent::Forbidden(_)) | None => Wish::GiveBack,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::empty_node::EmptyNode;
+use crate::few::Few;
 
 /// State of a check, worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,7 +43,7 @@ impl fmt::Display for CheckStatus {
 /// One health check, of a node (`service_id` empty) or of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// Node it belongs to.
+    /// Node it belongs to. This and the name may be left empty where nothing reads them (instances): there are tens of thousands.
     pub node: String,
     /// ID, unique per node.
     pub id: String,
@@ -87,7 +88,7 @@ pub struct Instance {
     /// Address of the node.
     pub node_address: String,
     /// Meta of the node.
-    pub node_meta: BTreeMap<String, String>,
+    pub node_meta: Few<String>,
     /// Datacenter of the node.
     pub datacenter: String,
     /// Service ID, unique per node only.
@@ -105,11 +106,11 @@ pub struct Instance {
     /// Tags.
     pub tags: Vec<String>,
     /// Meta.
-    pub meta: BTreeMap<String, String>,
+    pub meta: Few<String>,
     /// Tagged addresses of the instance, without those that Consul itself adds.
-    pub tagged_addresses: BTreeMap<String, TaggedAddress>,
+    pub tagged_addresses: Few<TaggedAddress>,
     /// Tagged addresses of the node.
-    pub node_tagged_addresses: BTreeMap<String, String>,
+    pub node_tagged_addresses: Few<String>,
     /// Zone of its locality.
     pub zone: Option<String>,
     /// Checks of the instance and of its node.

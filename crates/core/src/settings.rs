@@ -6,6 +6,7 @@ use crate::address::Cidr;
 use crate::identity::Identity;
 use crate::intent::to_consul::AddressSource;
 use crate::kube::Scope;
+use crate::rules::Rules;
 
 /// Which direction a Service is synced in, named by destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +28,33 @@ impl Direction {
     }
 }
 
+/// How much may be changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Everything.
+    #[default]
+    Sync,
+    /// No registration and no created Service is removed; endpoints and checks follow.
+    UpsertOnly,
+    /// Nothing: what would be changed is only counted and shown.
+    Observe,
+}
+
+impl Policy {
+    /// All of them, in the order of the reference.
+    pub const ALL: [Policy; 3] = [Policy::Sync, Policy::UpsertOnly, Policy::Observe];
+
+    /// The word of the flag.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Policy::Sync => "sync",
+            Policy::UpsertOnly => "upsert-only",
+            Policy::Observe => "observe",
+        }
+    }
+}
+
 /// What planning depends on beside the two worlds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -34,6 +62,10 @@ pub struct Settings {
     pub identity: Identity,
     /// Namespaces we look at.
     pub scope: Scope,
+    /// `rules:`: which Consul names a namespace may use.
+    pub rules: Rules,
+    /// `--policy`: how much may be changed.
+    pub policy: Policy,
     /// `--default-sync`: register unlabelled Services that have a selector or a load balancer.
     pub default_sync: bool,
     /// `--name-template`: Consul name of a Service that gives none; `{name}`, `{namespace}`, `{cluster}`.
@@ -82,6 +114,8 @@ impl Settings {
         Settings {
             identity,
             scope,
+            rules: Rules::default(),
+            policy: Policy::Sync,
             default_sync: false,
             name_template: "{name}".to_owned(),
             default_tags: Vec::new(),

@@ -36,3 +36,11 @@ fn protocol(name: Option<&str>) -> Option<Protocol> {
         _ => None,
     }
 }
+
+/// A list in no more memory than it needs. The standard library's own reuses that of the API's objects, which are several times
+/// larger than what we keep of them.
+fn collect<T>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut list: Vec<T> = items.collect();
+    list.shrink_to_fit();
+    list
+}

@@ -62,6 +62,7 @@ struct Same {
 #[derive(Clone, Debug)]
 struct Series {
     name: String,
+    /// How often it was told; 0 = an attempt is under way, or got no answer.
     count: i32,
     last: Instant,
 }
@@ -96,16 +97,17 @@ impl Teller {
         }
     }
 
-    async fn create(&self, call: &Call<'_>, event: &EventSpec, regarding: &ObjectRef) -> Result<String, ApiError> {
+    async fn create(&self, event: &EventSpec, regarding: &ObjectRef, name: &str) -> Result<(), ApiError> {
         let uid = match &regarding.uid {
             None if regarding.kind == "Lease" => self.uid_of_lease(&regarding.key).await,
             known => known.clone(),
         };
-        let event = wire(event, regarding, uid, &self.instance, Timestamp::now());
+        let about = About(regarding);
+        let call = Call { verb: "create the Event", what: &about, server: &self.connection.server };
+        let event = wire(event, regarding, uid, &self.instance, name, Timestamp::now());
         let how = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let events = self.events(&regarding.key);
-        call.within(TELL_WITHIN, events.create(&how, &event)).await?;
-        Ok(event.metadata.name.unwrap_or_default())
+        call.within(TELL_WITHIN, events.create(&how, &event)).await.map(drop)
     }
 
     async fn count(&self, call: &Call<'_>, key: &ObjectKey, series: &Series) -> Result<(), ApiError> {
@@ -128,7 +130,8 @@ impl KubeTeller for Teller {
         let about = About(regarding);
         let same = Same { regarding: regarding.clone(), reason: event.reason, message: event.message.clone() };
         let now = Instant::now();
-        if let Some(series) = self.running(&same, now) {
+        let running = self.running(&same, now);
+        if let Some(series) = running.clone().filter(|series| series.count > 0) {
             let call = Call { verb: "count the Event", what: &about, server: &self.connection.server };
             match self.count(&call, &regarding.key, &series).await {
                 Ok(()) => {
@@ -140,8 +143,15 @@ impl KubeTeller for Teller {
                 Err(error) => return Err(error),
             }
         }
-        let call = Call { verb: "create the Event", what: &about, server: &self.connection.server };
-        let name = self.create(&call, event, regarding).await?;
+        // An attempt that got no answer may have made it: the next one has the same name, so that it is told once.
+        let attempted = running.filter(|series| series.count == 0);
+        let name =
+            attempted.as_ref().map_or_else(|| event_name(regarding, Timestamp::now()), |series| series.name.clone());
+        self.remember(same.clone(), Series { name: name.clone(), count: 0, last: now });
+        match self.create(event, regarding, &name).await {
+            Err(error) if error.kind == ErrorKind::Conflict && attempted.is_some() => {}
+            made => made?,
+        }
         self.remember(same, Series { name, count: 1, last: now });
         Ok(())
     }
@@ -184,14 +194,26 @@ fn not_this_one(error: ApiError, uid: &str) -> ApiError {
     if fence { ApiError { kind: ErrorKind::Conflict, ..error } } else { error }
 }
 
-fn wire(event: &EventSpec, regarding: &ObjectRef, uid: Option<String>, instance: &str, now: Timestamp) -> Event {
+/// A name that no other Event has.
+fn event_name(regarding: &ObjectRef, now: Timestamp) -> String {
+    let name: String = regarding.key.name.chars().take(MAX_NAME).collect();
+    format!("{name}.{:x}", now.as_nanosecond())
+}
+
+fn wire(
+    event: &EventSpec,
+    regarding: &ObjectRef,
+    uid: Option<String>,
+    instance: &str,
+    name: &str,
+    now: Timestamp,
+) -> Event {
     let ObjectRef { api_version, kind, key, uid: _ } = regarding;
     let EventSpec { reason, message, action } = event;
-    let name: String = key.name.chars().take(MAX_NAME).collect();
     Event {
         metadata: ObjectMeta {
             namespace: Some(key.namespace.clone()),
-            name: Some(format!("{name}.{:x}", now.as_nanosecond())),
+            name: Some(name.to_owned()),
             ..ObjectMeta::default()
         },
         event_time: Some(MicroTime(now)),

@@ -1,6 +1,7 @@
 //! A Consul agent: a server with its own data, or a client agent that joins one.
 
 mod servers;
+mod tls;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,10 @@ pub struct ConsulOptions {
     /// HTTP connections that it takes from one address. Consul ends a blocking query only when its time is over, also when who asked
     /// is gone, so many short-lived clients need more than the default.
     pub connections_per_client: u32,
+    /// A server that serves HTTPS beside HTTP ([`Consul::https_addr`]), and with it HTTP/2.
+    pub https: bool,
+    /// HTTPS only for clients with a certificate of ours ([`Consul::client_certificate`]).
+    pub verify_incoming: bool,
 }
 
 /// Consul's own limit.
@@ -51,6 +56,8 @@ impl Default for ConsulOptions {
             acl: false,
             wan: false,
             connections_per_client: CONNECTIONS_PER_CLIENT,
+            https: false,
+            verify_incoming: false,
         }
     }
 }
@@ -72,6 +79,8 @@ pub struct Consul {
 #[derive(Debug)]
 struct AgentPorts {
     http: Port,
+    /// With [`ConsulOptions::https`].
+    https: Option<Port>,
     serf_lan: Port,
     /// Servers talk to each other and to clients here; only servers have one.
     rpc: Option<Port>,
@@ -80,10 +89,15 @@ struct AgentPorts {
 }
 
 impl AgentPorts {
-    fn take(is_server: bool, wan: bool) -> Result<Self> {
-        let rpc = if is_server { Some(Port::take()?) } else { None };
-        let serf_wan = if is_server && wan { Some(Port::take()?) } else { None };
-        Ok(Self { http: Port::take()?, serf_lan: Port::take()?, rpc, serf_wan })
+    fn take(is_server: bool, options: &ConsulOptions) -> Result<Self> {
+        let port_if = |wanted: bool| wanted.then(Port::take).transpose();
+        Ok(Self {
+            http: Port::take()?,
+            https: port_if(is_server && options.https)?,
+            serf_lan: Port::take()?,
+            rpc: port_if(is_server)?,
+            serf_wan: port_if(is_server && options.wan)?,
+        })
     }
 }
 
@@ -150,7 +164,7 @@ impl Consul {
     }
 
     async fn launch(options: ConsulOptions, join: Join<'_>) -> Result<Self> {
-        let ports = AgentPorts::take(!matches!(join, Join::Lan(_)), options.wan)?;
+        let ports = AgentPorts::take(!matches!(join, Join::Lan(_)), &options)?;
         let mut consul = Self::prepare(options, ports, join)?;
         consul.start_again().await?;
         Ok(consul)
@@ -164,7 +178,12 @@ impl Consul {
             .tempdir()
             .map_err(TestbedError::io("creating a temporary folder"))?;
         let config = folder.path().join("consul.json");
-        let text = agent_config(&options, &ports, join, &data_folder(folder.path()));
+        let mut text = agent_config(&options, &ports, join, &data_folder(folder.path()));
+        if let Some(https) = &ports.https {
+            tls::create(&program, folder.path(), &options.datacenter)?;
+            text["ports"]["https"] = json!(https.number());
+            text["tls"] = tls::config(folder.path(), &options.datacenter, options.verify_incoming);
+        }
         fs::write(&config, text.to_string()).map_err(TestbedError::io(format!("writing {}", config.display())))?;
         let arguments = vec!["agent".to_owned(), format!("-config-file={}", config.display())];
         let server = Server::new(&format!("consul-{}", options.node_name), program, arguments, folder.path())?;
@@ -175,6 +194,35 @@ impl Consul {
     #[must_use]
     pub fn http_addr(&self) -> &str {
         &self.http_addr
+    }
+
+    /// A new certificate for a client, and its key, as PEM files.
+    ///
+    /// # Errors
+    /// When Consul can't make one.
+    pub fn client_certificate(&self) -> Result<(PathBuf, PathBuf)> {
+        tls::client(&CONSUL.locate()?, self.folder.path(), &self.options.datacenter)
+    }
+
+    /// Another authority, with other certificates, which count once it is started again.
+    ///
+    /// # Errors
+    /// When Consul can't make them.
+    pub fn renew_certificates(&mut self) -> Result<()> {
+        tls::remove(self.folder.path())?;
+        tls::create(&CONSUL.locate()?, self.folder.path(), &self.options.datacenter)
+    }
+
+    /// `https://127.0.0.1:PORT`, with [`ConsulOptions::https`]; clients must trust [`Consul::ca_file`].
+    #[must_use]
+    pub fn https_addr(&self) -> Option<String> {
+        self.ports.https.as_ref().map(|port| format!("https://{}", port.address()))
+    }
+
+    /// The certificate that its HTTPS interface is to be trusted by, as PEM.
+    #[must_use]
+    pub fn ca_file(&self) -> PathBuf {
+        tls::ca_file(self.folder.path())
     }
 
     /// The token that may do everything, with [`ConsulOptions::acl`].

@@ -1,4 +1,4 @@
-//! kube-proxy, for a Kubernetes of this crate: it writes the rules by which connections to a Service's address arrive at
+//! kube-proxy: it writes the rules by which connections to a Service's address arrive at
 //! the Service's endpoints. Start it in a network namespace of the test's own: the rules are of the whole namespace.
 
 use std::net::IpAddr;
@@ -8,7 +8,6 @@ use tempfile::TempDir;
 
 use crate::binaries::KUBE_PROXY;
 use crate::http::Request;
-use crate::kubernetes::Kubernetes;
 use crate::ports::Port;
 use crate::process::Server;
 use crate::ready::wait_until;
@@ -26,18 +25,18 @@ pub struct KubeProxy {
 }
 
 impl KubeProxy {
-    /// Starts it as that of the Node `node`, which must exist and have `address`, and waits until it has written its
+    /// Starts it for the Kubernetes of `kubeconfig` as that of the Node `node`, which must exist and have `address`, and waits until it has written its
     /// first rules. It writes each change at once: by default, kube-proxy waits up to a second for more of them.
     ///
     /// # Errors
     /// When the program is missing, or it ends or isn't ready within a minute.
-    pub async fn start(kubernetes: &Kubernetes, node: &str, address: IpAddr) -> Result<Self> {
+    pub async fn start(kubeconfig: &Path, node: &str, address: IpAddr) -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("consul8s-kube-proxy-")
             .tempdir()
             .map_err(TestbedError::io("creating a temporary folder"))?;
         let (health, metrics) = (Port::take()?, Port::take()?);
-        let arguments = arguments(kubernetes.kubeconfig(), node, address, &health, &metrics);
+        let arguments = arguments(kubeconfig, node, address, &health, &metrics);
         let server = Server::new(KUBE_PROXY.name, KUBE_PROXY.locate()?, arguments, folder.path())?;
         let mut proxy = Self { server, health, _metrics: metrics, _folder: folder };
         proxy.server.spawn()?;

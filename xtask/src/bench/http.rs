@@ -71,8 +71,9 @@ impl Endpoint {
         Self { address: address.to_owned(), tls: None, token: None }
     }
 
-    /// HTTPS at `address`, where the certificates in `pem` and no others are trusted, as the holder of `token`.
-    pub(crate) fn secure(address: &str, pem: &[u8], token: &str) -> Result<Self> {
+    /// HTTPS at `address`, where the certificates in `pem` and no others are trusted, as the holder of `token` if there
+    /// is one.
+    pub(crate) fn secure(address: &str, pem: &[u8], token: Option<&str>) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
             roots.add(certificate?)?;
@@ -82,7 +83,7 @@ impl Endpoint {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let tls = Some(TlsConnector::from(Arc::new(config)));
-        Ok(Self { address: address.to_owned(), tls, token: Some(token.to_owned()) })
+        Ok(Self { address: address.to_owned(), tls, token: token.map(str::to_owned) })
     }
 
     /// A new connection, ready for its first request.
@@ -188,6 +189,11 @@ async fn within_limit<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 impl Answer {
+    /// Its body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// Its body.
     pub(crate) fn json(&self) -> Result<Value> {
         Ok(serde_json::from_slice(&self.body)?)

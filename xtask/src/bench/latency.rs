@@ -11,12 +11,13 @@ mod report;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{ValueEnum, value_parser};
 use tokio::time::{sleep, sleep_until, timeout};
 
-use super::program::{self, Program};
-use super::servers::Servers;
+use super::program::Program;
+use super::servers::{Servers, Wanted};
+use super::setting::Common;
 use cast::{Actor, Who};
 use change::Change;
 use floor::Floor;
@@ -34,6 +35,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The pause grows by this, step by step, and starts over: nothing shall run in step with a timer of a server.
 const PAUSE_STEP: Duration = Duration::from_micros(1300);
 const PAUSE_STEPS: u32 = 11;
+/// The floor has a connection to Consul for each Service that it watches, and Consul takes 200 from one address.
+const FLOOR_WATCHES: usize = 80;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -41,22 +44,21 @@ pub(crate) struct Arguments {
     /// Changes of each kind, by the floor and by consul8s each.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=100_000))]
     samples: u32,
-    /// Services that are watched, in each direction; a list, one stage for each.
-    // The floor has a connection to Consul for each, and Consul takes 200 from one address.
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,80", value_parser = value_parser!(u32).range(1..=180))]
+    /// Services that are watched, in each direction; a list, one stage for each. The floor watches 80 at most. More than fit
+    /// the connections take turns over HTTP/1.1, which is what `bench turns` is for.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,80", value_parser = value_parser!(u32).range(1..=5000))]
     watched: Vec<u32>,
+    /// Consul is reached by HTTPS: consul8s speaks HTTP/2 with it, and the floor HTTP/1.1 over TLS.
+    #[arg(long)]
+    tls: bool,
     /// Kinds of change; a list, all by default.
     #[arg(long, value_name = "KINDS", value_delimiter = ',', value_enum, default_values_t = Change::value_variants().to_vec())]
     changes: Vec<Change>,
     /// Writes the figures as JSON, too.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Fails when a target is missed. Without it that is only said, since a busy machine measures itself.
-    #[arg(long)]
-    enforce: bool,
-    /// Measures this consul8s; by default the release build of this checkout is made.
-    #[arg(long, value_name = "FILE")]
-    program: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Measures and prints.
@@ -67,18 +69,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     if let Some(file) = &arguments.json {
         report.write(file)?;
     }
-    if arguments.enforce && !report.missed().is_empty() {
+    if arguments.common.enforce && !report.missed().is_empty() {
         bail!("{} targets are missed (--enforce)", report.missed().len());
     }
     Ok(())
 }
 
 async fn measure(arguments: &Arguments) -> Result<Report> {
-    let binary = match &arguments.program {
-        Some(file) => file.canonicalize().with_context(|| format!("--program {}", file.display()))?,
-        None => program::build().await?,
-    };
-    let mut servers = Servers::start().await?;
+    let binary = arguments.common.binary().await?;
+    let mut servers = Servers::start(Wanted { tls: arguments.tls, ..Wanted::default() }).await?;
     let mut report = Report::begin();
     for watched in &arguments.watched {
         let mut bench = Bench::start(*watched as usize, &binary, &servers).await?;
@@ -102,18 +101,15 @@ struct Bench {
 impl Bench {
     async fn start(watched: usize, binary: &Path, servers: &Servers) -> Result<Self> {
         eprintln!("bench: setting up {watched} + {watched} watched Services");
-        let actors = [Actor::new(Who::Floor, watched), Actor::new(Who::Consul8s, watched)];
+        let actors = [Actor::new(Who::Floor, watched.min(FLOOR_WATCHES)), Actor::new(Who::Consul8s, watched)];
         for actor in &actors {
             actor.set_up(servers).await?;
         }
         let [floor, consul8s] = &actors;
-        let namespace = consul8s.namespace.as_str();
-        // An identity of its own: its node in Consul is not that of the stage before.
-        let arguments = ["--namespace", namespace, "--lease-name", namespace, "--admin-address", "off"];
         let mut bench = Self {
             floor: Floor::start(floor, servers).await?,
             observer: Observer::start(servers).await?,
-            program: Program::start(binary, servers, &arguments)?,
+            program: Program::start(binary, &servers.reach(), &consul8s.namespace)?,
             actors,
         };
         match bench.observer.await_start(&bench.actors, START_LIMIT).await {
@@ -123,7 +119,7 @@ impl Bench {
     }
 
     async fn measure_all(&mut self, arguments: &Arguments, report: &mut Report) -> Result<()> {
-        let (watched, samples) = (self.actors[0].watched, arguments.samples as usize);
+        let (watched, samples) = (self.actors[1].watched, arguments.samples as usize);
         let (start, before) = (Instant::now(), self.program.usage()?);
         for change in arguments.changes.iter().copied() {
             eprintln!("bench: {watched} watched: {}", change.title());
@@ -143,12 +139,12 @@ impl Bench {
 
     /// The times of the floor and of consul8s for `samples` changes each, in turns.
     async fn measure(&mut self, change: Change, samples: usize) -> Result<[Vec<Duration>; 2]> {
-        let watched = self.actors[0].watched;
+        // The floor may watch fewer, and then changes each more often.
+        let fewest = self.actors.iter().map(|actor| actor.watched).min().unwrap_or(1);
         let mut times = [Vec::with_capacity(samples), Vec::with_capacity(samples)];
         let mut round = tokio::time::Instant::now();
         for (sample, step) in (0..samples).zip((0..PAUSE_STEPS).cycle()) {
-            let (index, number) = (sample % watched, sample / watched + 1);
-            if index == 0 {
+            if sample % fewest == 0 {
                 sleep_until(round).await;
                 round = tokio::time::Instant::now() + SERVICE_PAUSE;
             }
@@ -156,7 +152,9 @@ impl Bench {
             let order = if sample % 2 == 0 { [0, 1] } else { [1, 0] };
             for who in order {
                 sleep(PAUSE + PAUSE_STEP * step).await;
-                times[who].push(self.observer.measure(&self.actors[who], change, index, number).await?);
+                let actor = &self.actors[who];
+                let (index, number) = (sample % actor.watched, sample / actor.watched + 1);
+                times[who].push(self.observer.measure(actor, change, index, number).await?);
             }
         }
         Ok(times)

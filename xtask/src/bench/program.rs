@@ -2,16 +2,20 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
+use hyper::Method;
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::servers::Servers;
+use super::http::Endpoint;
+use super::scrape::Scrape;
+use super::servers::Reach;
 use crate::cargo;
 
 /// Ends the process when this one dies, however it dies; the same script that guards the servers.
@@ -27,6 +31,7 @@ pub(crate) struct Program {
     /// While this is open the watchdog lets it live.
     lifeline: ChildStdin,
     log: PathBuf,
+    admin: Endpoint,
     // After the process: it logs in there.
     _folder: TempDir,
 }
@@ -65,28 +70,37 @@ fn executable(messages: &str) -> Option<PathBuf> {
 }
 
 impl Program {
-    /// Starts `binary` on `servers` with further `arguments`.
-    pub(crate) fn start(binary: &Path, servers: &Servers, arguments: &[&str]) -> Result<Self> {
+    /// Starts `binary` on the servers within `reach`, for `namespace` and with an identity of its own, so that its node in
+    /// Consul is not that of another one.
+    pub(crate) fn start(binary: &Path, reach: &Reach, namespace: &str) -> Result<Self> {
+        let admin = free_address()?;
         let folder = tempfile::Builder::new().prefix("consul8s-bench-").tempdir()?;
         let log = folder.path().join("consul8s.log");
         let output = File::create(&log)?;
-        let mut child = Command::new("/bin/sh")
+        let mut command = Command::new("/bin/sh");
+        command
             .args(["-c", WATCHDOG, "watchdog"])
             .args([folder.path(), binary])
-            .args(["run", "--consul", servers.consul.http_addr(), "--kube-config-path"])
-            .arg(servers.kubernetes.kubeconfig())
-            .args(arguments)
+            .args(["run", "--consul", &reach.consul, "--kube-config-path"])
+            .arg(&reach.kubeconfig)
+            .args(["--namespace", namespace, "--lease-name", namespace, "--admin-address", &admin])
             // The settings of whoever runs the bench are not to be measured.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(reach.consul_ca.as_ref().map(|file| ("CONSUL_CACERT", file)))
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+            .stderr(output);
+        let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let lifeline = child.stdin.take().ok_or_else(|| anyhow!("no pipe to the watchdog"))?;
-        Ok(Self { child, lifeline, log, _folder: folder })
+        Ok(Self { child, lifeline, log, admin: Endpoint::plain(&admin), _folder: folder })
+    }
+
+    /// Its metrics as they are now.
+    pub(crate) async fn metrics(&self) -> Result<Scrape> {
+        let answer = self.admin.connect().await?.expect(Method::GET, "/metrics", None).await?;
+        Ok(Scrape::parse(&answer.text()))
     }
 
     /// An error with the end of its log when it has ended.
@@ -107,11 +121,20 @@ impl Program {
 
     /// What it has used so far.
     pub(crate) fn usage(&self) -> Result<Usage> {
-        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let read =
-            |name: &str| fs::read_to_string(folder.join(name)).with_context(|| format!("reading {name} in /proc"));
-        parse_usage(&read("status")?, &read("stat")?).ok_or_else(|| anyhow!("/proc looks different from what is known"))
+        usage_of(self.child.id())
     }
+}
+
+/// What the process `pid` has used so far.
+pub(crate) fn usage_of(pid: u32) -> Result<Usage> {
+    let folder = PathBuf::from(format!("/proc/{pid}"));
+    let read = |name: &str| fs::read_to_string(folder.join(name)).with_context(|| format!("reading {name} in /proc"));
+    parse_usage(&read("status")?, &read("stat")?).ok_or_else(|| anyhow!("/proc looks different from what is known"))
+}
+
+/// An address on this machine that nobody listens on now.
+fn free_address() -> Result<String> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.to_string())
 }
 
 /// Reads `/proc/PID/status` and `/proc/PID/stat`.

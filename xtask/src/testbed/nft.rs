@@ -34,9 +34,11 @@ async fn install() -> bool {
 }
 
 async fn is_there() -> bool {
-    let mut nft = Command::new("nft");
-    nft.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    nft.status().await.is_ok_and(|status| status.success())
+    // Some systems have these folders only in root's PATH.
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "PATH=$PATH:/usr/sbin:/sbin nft --version"]);
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.status().await.is_ok_and(|status| status.success())
 }
 
 async fn is_root() -> bool {

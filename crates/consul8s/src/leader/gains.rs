@@ -44,6 +44,12 @@ impl Gains {
         self.seen
     }
 
+    /// Whether one was gained that was not heard of yet; it counts as heard of.
+    pub fn has_changed(&mut self) -> bool {
+        let before = self.seen;
+        before != self.count()
+    }
+
     /// Waits for one that was not heard of yet; for ever when none is gained.
     pub async fn changed(&mut self) {
         let mut told = pin!(self.shared.waiters.notified());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use consul8s_core::adopt;
-use consul8s_core::guard::{Memory, NodeReading, ServiceReading};
+use consul8s_core::guard::{HoldId, Memory, NodeReading, ServiceReading};
 use consul8s_core::intent::Intent;
 use consul8s_core::problem::{Problem, Reason};
 use consul8s_core::repairs::Repairs;
@@ -44,6 +44,8 @@ pub struct Record {
     pub original: adopt::Memory,
     /// What was done beside slices and registrations and has not been told yet.
     pub deeds: BTreeMap<Reason, String>,
+    /// What writes that got no answer may have done: told when it is seen that it is done.
+    pub attempted: BTreeMap<Reason, String>,
     /// How it left Kubernetes, when it is not there.
     pub gone: Option<Gone>,
     /// What the last look found.
@@ -80,6 +82,10 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 6] =
+        [State::Synced, State::Pending, State::Problem, State::Held, State::Suspended, State::Panic];
+
     /// As the metric and the status show it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -109,12 +115,15 @@ pub struct Told {
     pub dropped: BTreeMap<&'static str, usize>,
     /// What the guard keeps.
     pub held: usize,
+    /// The hold over its registrations, and how many those are.
+    pub registrations_held: Option<(HoldId, usize)>,
     /// Changes planned and not written, by action.
     pub pending: BTreeMap<&'static str, usize>,
     /// A hostname has not been looked up yet, which may change the plan.
     pub resolving: bool,
     /// A write failed and is tried again.
     pub retrying: bool,
-    /// The plan as text: decisions, changes, what is held.
+    /// The plan as text: decisions, changes, what is held. Only where something is left to be written, or nothing can be (`plan`):
+    /// it is as long as the list of instances.
     pub text: String,
 }

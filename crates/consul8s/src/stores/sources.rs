@@ -36,7 +36,8 @@ pub struct Sources {
 /// What a Service asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Binding {
-    queries: BTreeSet<HealthQuery>,
+    /// Sorted, and each once. No set: most Services ask one question, and there are thousands.
+    queries: Vec<HealthQuery>,
     wait: Duration,
 }
 
@@ -53,12 +54,12 @@ impl Sources {
     /// Binds a Service to what it asks for now, which may be nothing. Its questions wait for news for `wait` at most.
     pub fn bind(&mut self, service: &ObjectKey, queries: &[HealthQuery], wait: Duration, now: UnixMillis) -> Rebound {
         let mut rebound = Rebound::default();
-        let wanted = Binding { queries: queries.iter().cloned().collect(), wait };
+        let wanted = Binding { queries: BTreeSet::from_iter(queries.iter().cloned()).into_iter().collect(), wait };
         if self.by_service.get(service).is_some_and(|before| *before == wanted) {
             return rebound;
         }
         let before = self.by_service.remove(service).map(|before| before.queries).unwrap_or_default();
-        for query in before.difference(&wanted.queries) {
+        for query in before.iter().filter(|query| !wanted.queries.contains(query)) {
             self.release(service, query, &mut rebound);
         }
         for query in &wanted.queries {

@@ -12,23 +12,26 @@ use consul8s_core::settings::Direction;
 use consul8s_core::to_consul::Fate;
 use tokio::time::Instant;
 
+use super::writers::Writers;
 use super::{Applied, Planned};
 use crate::controller::Controller;
 use crate::stores::record::{State, Told};
-use crate::teller::Mailbox;
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
-    pub(super) fn report(
+    pub(super) fn report<W>(
         &self,
         key: &ObjectKey,
         plan: &Planned,
         applied: &Applied,
         started: Instant,
-        mailbox: Option<&Mailbox>,
+        writers: Option<&Writers<W>>,
     ) {
-        let told = told(plan, applied);
-        if let Some(told) = &told {
+        let mut told = told(plan, applied);
+        if let Some(told) = &mut told {
             self.measure(told, plan, applied, started);
+            if writers.is_none() || !told.pending.is_empty() {
+                told.text = text(plan, &told.problems);
+            }
         }
         let mut world = self.world();
         let nothing_left = told.is_none()
@@ -42,7 +45,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
         drop(world);
         log(key, plan, applied, before.as_ref(), told.as_ref());
-        if let Some(mailbox) = mailbox {
+        if let Some(mailbox) = writers.and_then(Writers::mailbox) {
             self.tell(key, plan, applied, told.as_ref(), mailbox);
         }
     }
@@ -68,6 +71,7 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     let direction = match intent {
         Some(Intent::ToKube(_) | Intent::Yield | Intent::Frozen(Some(Direction::ToKube) | None)) => Direction::ToKube,
         Some(Intent::ToConsul(_) | Intent::Frozen(Some(Direction::ToConsul))) => Direction::ToConsul,
+        Some(Intent::Forbidden(direction)) => *direction,
         Some(Intent::Suspended(direction)) => direction.unwrap_or(Direction::ToKube),
         Some(Intent::None(_)) | None => {
             let parsed_problem = plan.parsed.as_ref().is_some_and(|parsed| !parsed.problems.is_empty());
@@ -82,8 +86,10 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
     };
     let problems = problems(plan);
     let judged = plan.slices.judged.as_ref();
-    let held_registrations = plan.registrations.held.as_ref().map_or(0, |held| held.registrations.len());
-    let held = judged.map_or(0, |j| j.held.iter().map(|h| h.endpoints.len()).sum::<usize>()) + held_registrations;
+    let registrations_held =
+        plan.registrations.held.as_ref().map(|held| (held.hold.id.clone(), held.registrations.len()));
+    let endpoints_held = judged.map_or(0, |j| j.held.iter().map(|h| h.endpoints.len()).sum::<usize>());
+    let held = endpoints_held + registrations_held.as_ref().map_or(0, |(_, count)| *count);
     let mut pending = BTreeMap::new();
     if !matches!(applied, Applied::Done(_)) {
         let slices = plan.slices.changes.iter().map(|change| change.action());
@@ -102,8 +108,20 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
         plan.slices.waiting || plan.slices.resolving || direction == Direction::ToConsul && plan.waits_for.is_some();
     let state = state(intent, &problems, held, !pending.is_empty() || waiting || awaiting);
     let (retrying, resolving) = (matches!(applied, Applied::Failed(_)), plan.slices.resolving);
-    let (dropped, text) = (dropped(plan), text(plan, &problems));
-    Some(Told { direction, state, endpoints, dropped, held, pending, resolving, retrying, text, problems })
+    let (dropped, text) = (dropped(plan), String::new());
+    Some(Told {
+        direction,
+        state,
+        endpoints,
+        dropped,
+        held,
+        registrations_held,
+        pending,
+        resolving,
+        retrying,
+        text,
+        problems,
+    })
 }
 
 fn state(intent: Option<&Intent>, problems: &[Problem], held: usize, pending: bool) -> State {

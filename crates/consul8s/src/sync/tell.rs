@@ -17,7 +17,7 @@ use super::{Applied, Planned};
 use crate::controller::Controller;
 use crate::stores::World;
 use crate::stores::record::{State, Told};
-use crate::teller::Mailbox;
+use crate::teller::{About, Mailbox};
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Leaves the look for the teller, if there may be something to tell.
@@ -44,7 +44,25 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let view = View { plan, applied, told, silent, trouble, neighbour, directions: &self.directions };
         let mut look = view.look(key);
         look.done.extend(deeds);
-        mailbox.leave(key, look);
+        self.settle_attempts(key, &view, &mut look);
+        mailbox.leave(&About::Service(key.clone()), look);
+    }
+
+    /// A write that got no answer may have been carried out all the same: then the next look finds nothing to do, and tells it.
+    fn settle_attempts(&self, key: &ObjectKey, view: &View<'_>, look: &mut Look) {
+        let mut world = self.world();
+        let attempted = &mut world.record(key).attempted;
+        match view.applied {
+            Applied::Failed(_) => attempted.extend(view.deeds(&look.counts)),
+            Applied::NotWritten => attempted.clear(),
+            Applied::Done(_) => {
+                for (reason, message) in std::mem::take(attempted) {
+                    let counted = matches!(reason, Reason::EndpointsUpdated) && !look.counts.is_empty();
+                    let message = if counted { look.counts.clone() } else { message };
+                    look.done.entry(reason).or_insert(message);
+                }
+            }
+        }
     }
 
     /// Whether the node of our name belongs to an installation of this cluster, which then writes the conditions.
@@ -107,6 +125,7 @@ impl View<'_> {
         match self.intent()? {
             Intent::ToKube(_) | Intent::Yield => Some(Direction::ToKube),
             Intent::ToConsul(_) => Some(Direction::ToConsul),
+            Intent::Forbidden(direction) => Some(*direction),
             Intent::Frozen(direction) | Intent::Suspended(direction) => *direction,
             Intent::None(_) => None,
         }
@@ -173,11 +192,15 @@ impl View<'_> {
 
     /// What was carried out.
     fn done(&self, counts: &str) -> BTreeMap<Reason, String> {
+        if matches!(self.applied, Applied::Done(_)) { self.deeds(counts) } else { BTreeMap::new() }
+    }
+
+    /// What is carried out when all of the plan is.
+    fn deeds(&self, counts: &str) -> BTreeMap<Reason, String> {
         let mut done = BTreeMap::new();
-        let Applied::Done(written) = self.applied else { return done };
         let View { plan, .. } = self;
         if let Some(judged) = &plan.slices.judged {
-            if *written > 0 && !plan.slices.changes.is_empty() && tell::endpoints_moved(judged) {
+            if !plan.slices.changes.is_empty() && tell::endpoints_moved(judged) {
                 done.insert(Reason::EndpointsUpdated, counts.to_owned());
             }
             let released: Vec<String> = judged.released.iter().map(|(id, n)| format!("{n} ({id})")).collect();

@@ -16,6 +16,7 @@ use consul8s_core::to_consul::nodes::Marks;
 use consul8s_core::to_consul::{
     self, HeldBecause, Input, Missing, RegistrationChange, RegistrationPlan, Seen, node_port, original,
 };
+use futures::future::join_all;
 
 use super::peace;
 use super::writers::Writers;
@@ -153,7 +154,8 @@ fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut
 }
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
-    /// Carries out the changes of a plan, in their order; at the first that fails the rest waits for the next look.
+    /// Carries out the changes of a plan, in their order. Those of one kind are sent side by side, so that they travel together; when one
+    /// of them fails, what comes after its kind waits for the next look.
     pub(super) async fn write_registrations<W>(
         &self,
         key: &ObjectKey,
@@ -162,28 +164,13 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         claim: &Claim,
     ) -> Result<usize, ApiError> {
         let mut written = 0;
-        for change in &plan.changes {
-            if let RegistrationChange::SetNode { after, .. } = change {
-                let _only_one = writers.node.lock().await;
-                let stands = self.world().registry.nodes().get(&after.name).map(|view| view.node.clone());
-                if stands.is_some_and(|node| self.settings.identity.owns_node(&node)) {
-                    // Another Service made it meanwhile.
-                    continue;
-                }
-                self.write_change(change, writers, claim).await?;
-            } else {
-                self.write_change(change, writers, claim).await?;
-                let mut world = self.world();
-                peace::note(change, &mut world.record(key).repairs, self.clock.now());
-                if let RegistrationChange::Deregister { node, .. } = change
-                    && world.registry.nodes().get(node).is_none()
-                {
-                    world.record(key).original_node.forget();
-                }
+        for step in plan.changes.chunk_by(|a, b| Step::of(a) == Step::of(b)) {
+            let writes = step.iter().map(|change| self.carry_out(key, change, writers, claim));
+            for result in join_all(writes).await {
+                written += usize::from(result?);
             }
-            written += 1;
         }
-        if plan.changes.iter().any(|change| matches!(change, RegistrationChange::Deregister { .. })) {
+        if plan.changes.iter().any(|change| Step::of(change) == Step::Leave) {
             self.world().losses.done(key, self.clock.now());
         }
         if let Some(node) = &plan.empty_original {
@@ -191,6 +178,35 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             written += 1;
         }
         Ok(written)
+    }
+
+    /// Carries out one change; false where there is nothing to do any more.
+    async fn carry_out<W>(
+        &self,
+        key: &ObjectKey,
+        change: &RegistrationChange,
+        writers: &Writers<W>,
+        claim: &Claim,
+    ) -> Result<bool, ApiError> {
+        if let RegistrationChange::SetNode { after, .. } = change {
+            let _only_one = writers.node.lock().await;
+            let stands = self.world().registry.nodes().get(&after.name).map(|view| view.node.clone());
+            if stands.is_some_and(|node| self.settings.identity.owns_node(&node)) {
+                // Another Service made it meanwhile.
+                return Ok(false);
+            }
+            self.write_change(change, writers, claim).await?;
+            return Ok(true);
+        }
+        self.write_change(change, writers, claim).await?;
+        let mut world = self.world();
+        peace::note(change, &mut world.record(key).repairs, self.clock.now());
+        if let RegistrationChange::Deregister { node, .. } = change
+            && world.registry.nodes().get(node).is_none()
+        {
+            world.record(key).original_node.forget();
+        }
+        Ok(true)
     }
 
     /// Removes the empty node that the Python original left behind.
@@ -243,6 +259,24 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let word = result.as_ref().map_or_else(|error| error.kind.as_str(), |()| "ok");
         self.metrics.wrote(Write { target: "registration", action, result: word });
         result
+    }
+}
+
+/// What may be sent side by side: nothing leaves before what replaces it stands, and nothing stands before its node does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Node,
+    Stand,
+    Leave,
+}
+
+impl Step {
+    fn of(change: &RegistrationChange) -> Step {
+        match change {
+            RegistrationChange::SetNode { .. } => Step::Node,
+            RegistrationChange::Register { .. } | RegistrationChange::SetCheck { .. } => Step::Stand,
+            RegistrationChange::Deregister { .. } => Step::Leave,
+        }
     }
 }
 

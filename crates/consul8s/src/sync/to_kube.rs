@@ -5,6 +5,8 @@ mod follow;
 mod refused;
 mod write;
 
+pub(super) use confirm::{READ_AGAIN, ReadAgain};
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
 use consul8s_core::packing::{self, SliceChange};
 use consul8s_core::ports::{ConsulApi, KubeApi};
 use consul8s_core::problem::Problem;
+use consul8s_core::settings::Direction;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_kube::failover::{self, Choice};
 use consul8s_core::to_kube::{self, Mode};
@@ -81,16 +84,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         (Some(service), Some(intent)) => {
             let look = Look { controller, service, slices: &slices, now };
             match course(&look, world, intent) {
-                Course::Follow(wish, mode) => {
-                    let instead = look.while_refused(world, &wish);
-                    let wishes: Vec<&ToKube> = std::iter::once(&*wish).chain(&instead).collect();
-                    bind(controller, world, key, &wishes, now);
-                    world.record(key).yielding = None;
-                    match instead {
-                        Some(valid) => look.follow_instead(world, valid, &wish),
-                        None => look.follow(world, *wish, mode),
-                    }
-                }
+                Course::Follow(wish, mode) => look.bind_and_follow(world, *wish, mode),
                 Course::Leave => SlicePlan::default(),
                 Course::Withdraw(why) => look.withdraw(world, why),
                 Course::Yield => look.yield_to_others(world),
@@ -125,11 +119,34 @@ fn course<K, C>(look: &Look<'_, K, C>, world: &mut World, intent: &Intent) -> Co
         }
         Intent::Yield => Course::Yield,
         Intent::None(why) => Course::Withdraw(*why),
+        Intent::Forbidden(_) => Course::Withdraw(UserIntent::NotAllowed),
         Intent::ToConsul(_) => Course::Withdraw(UserIntent::OtherDirection),
     }
 }
 
+/// What a rule says of settings that are followed though the Service's own can't be understood.
+fn forbidden<K, C>(look: &Look<'_, K, C>, wish: &ToKube) -> Option<Problem> {
+    let rules = &look.controller.settings.rules;
+    rules.refusal(&look.service.key.namespace, Direction::ToKube, &wish.query.name)
+}
+
 impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
+    fn bind_and_follow(&self, world: &mut World, wish: ToKube, mode: Mode) -> SlicePlan {
+        let key = &self.service.key;
+        let instead = self.while_refused(world, &wish);
+        // A rule is not put off by annotations that can't be read, nor by a query that Consul refuses.
+        if let Some(problem) = std::iter::once(&wish).chain(&instead).find_map(|wish| forbidden(self, wish)) {
+            return SlicePlan { troubles: vec![problem], ..self.withdraw(world, UserIntent::NotAllowed) };
+        }
+        let wishes: Vec<&ToKube> = std::iter::once(&wish).chain(&instead).collect();
+        bind(self.controller, world, key, &wishes, self.now);
+        world.record(key).yielding = None;
+        match instead {
+            Some(valid) => self.follow_instead(world, valid, &wish),
+            None => self.follow(world, wish, mode),
+        }
+    }
+
     fn withdraw(&self, world: &mut World, why: UserIntent) -> SlicePlan {
         let key = &self.service.key;
         bind(self.controller, world, key, &[], self.now);
@@ -146,9 +163,21 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
         let since = *world.record(&self.service.key).yielding.get_or_insert(self.now);
         let settings = &self.controller.settings;
         match to_kube::may_yield(self.service, self.slices, world.neighbours.abandoned(), settings, since, self.now) {
-            Some(at) => SlicePlan { look_again: Some(at), ..SlicePlan::default() },
+            Some(at) => {
+                let plan = self.only_health(world);
+                SlicePlan { look_again: plan.look_again.into_iter().chain([at]).min(), ..plan }
+            }
             None => self.withdraw(world, UserIntent::Unsupported),
         }
+    }
+
+    /// What stands follows its health, and nothing is added.
+    fn only_health(&self, world: &mut World) -> SlicePlan {
+        let (key, settings) = (&self.service.key, &self.controller.settings);
+        let kept = to_kube::frozen(self.service, None, self.slices, world.neighbours.abandoned(), settings);
+        let Some((wish, _)) = kept else { return SlicePlan::default() };
+        bind(self.controller, world, key, &[&wish], self.now);
+        self.follow(world, wish, Mode::NothingNew)
     }
 }
 

@@ -11,8 +11,9 @@ use consul8s_core::consul::{Check, CheckStatus, Instance};
 use consul8s_core::identity::Identity;
 use consul8s_core::kube::{Condition, KubeService, ObjectKey, Scope};
 use consul8s_core::ports::{ApiError, ErrorKind, KubeTeller};
+use consul8s_core::problem::Reason;
 use consul8s_core::settings::{Direction, Settings};
-use consul8s_core::tell::{EventSpec, ObjectRef};
+use consul8s_core::tell::{EventSpec, Look, ObjectRef, Subject};
 use consul8s_sim::model::kube::{Resource, Selector, text_at};
 use consul8s_sim::{ConsulWorld, KubeWorld};
 use serde_json::{Value, json};
@@ -20,10 +21,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Mailbox, Teller};
+use super::{About, Mailbox, Teller};
 use crate::clock::{BootClock, Clock};
 use crate::controller::Controller;
-use crate::leader::{Election, Keeper};
+use crate::leader::{Election, Keeper, Leadership};
 use crate::metrics::Metrics;
 use crate::sync::writers::Writers;
 
@@ -62,6 +63,11 @@ impl Play {
     }
 
     fn start_as<T: KubeTeller>(&self, me: &str, api: T) -> Program {
+        self.start_with(me, api).0
+    }
+
+    /// A program, with what leads to its teller.
+    fn start_with<T: KubeTeller>(&self, me: &str, api: T) -> (Program, Arc<Mailbox>, Leadership) {
         let identity = Identity {
             owner: "me".into(),
             cluster: "c".into(),
@@ -85,7 +91,8 @@ impl Play {
         let (batcher, driver) = Batcher::new(consul);
         let mailbox = Arc::new(Mailbox::default());
         let teller = Teller::new(controller.clone(), api, mailbox.clone(), leadership.clone(), lease());
-        let writers = Arc::new(Writers::new(self.kube.clone(), batcher, leadership).telling(mailbox));
+        let writers = Writers::new(self.kube.clone(), batcher, leadership.clone()).telling(mailbox.clone());
+        let writers = Arc::new(writers);
         let (stop, retire) = (CancellationToken::new(), CancellationToken::new());
         let (mut tasks, mut keeping) = (JoinSet::new(), JoinSet::new());
         tasks.spawn(teller.run(stop.clone(), Duration::from_secs(1)));
@@ -93,7 +100,7 @@ impl Play {
         keeping.spawn(keeper.run(retire.clone()));
         // It ends with the last handle of the batcher.
         tokio::spawn(driver.run());
-        Program { stop, retire, tasks, keeper: keeping }
+        (Program { stop, retire, tasks, keeper: keeping }, mailbox, leadership)
     }
 
     fn service(&self, name: &str, source: &str, annotations: &Value) {
@@ -343,6 +350,41 @@ async fn what_is_left_is_told_on_the_way_out() {
     program.end().await;
     assert_eq!(play.told(), ["Service web Normal EndpointsUpdated: 1 of 1 published"]);
     assert_eq!(play.condition("web"), format!("True EndpointsUpdated: 1 of 1 published; {SEE}"));
+}
+
+/// What a new leader has done may be known before it is known that it leads.
+#[tokio::test(start_paused = true)]
+async fn what_is_done_with_the_gain_of_a_claim_is_told() {
+    for _ in 0..20 {
+        let play = Play::new();
+        let (program, mailbox, leadership) = play.start_with("one", play.kube.clone());
+        let told = tokio::spawn(async move {
+            leadership.wait(Duration::from_secs(5)).await.unwrap();
+            let done = BTreeMap::from([(Reason::Registered, "1 of 1 registered".to_owned())]);
+            let service = Some(Subject { uid: "u".to_owned(), ..Subject::default() });
+            mailbox.leave(&About::Service(ObjectKey::new("shop", "db")), Look { done, service, ..Look::default() });
+        });
+        seconds(5).await;
+        told.await.unwrap();
+        assert_eq!(play.told(), ["Service db Normal Registered: 1 of 1 registered"]);
+        drop(program);
+    }
+}
+
+/// The answer to a write may get lost, and what it did be seen by the watch alone.
+#[tokio::test(start_paused = true)]
+async fn what_was_done_without_an_answer_is_told() {
+    let play = Play::new();
+    play.service("web", "consul", &json!({}));
+    play.instance("web", 1, CheckStatus::Passing);
+    let _program = play.start();
+    // Between two renewals of the Lease, so that it is the slice's answer that gets lost.
+    sleep(Duration::from_millis(60_500)).await;
+    play.kube.set_faults(|faults| faults.lose_replies = 1);
+    play.instance("web", 2, CheckStatus::Passing);
+    seconds(60).await;
+    let told = play.told();
+    assert_eq!(told.last().unwrap(), "Service web Normal EndpointsUpdated: 2 of 2 published", "{told:#?}");
 }
 
 /// A teller whose calls all fail.

@@ -72,7 +72,12 @@ fn while_consul_is_away_for_an_hour_it_is_asked_at_most_once_a_second_and_less_a
 #[test]
 fn when_consul_comes_back_not_all_ask_at_once_and_all_ask_soon() {
     let report = away(many(), Disturbance::ConsulAway);
-    let all: Vec<Duration> = report.requests.iter().filter(|(what, _)| what.starts_with("health web-")).flat_map(|(_, times)| times.clone()).collect();
+    let all: Vec<Duration> = report
+        .requests
+        .iter()
+        .filter(|(what, _)| what.starts_with("health web-"))
+        .flat_map(|(_, times)| times.clone())
+        .collect();
     let first: Vec<Duration> = report
         .requests
         .iter()

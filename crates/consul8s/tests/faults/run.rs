@@ -24,6 +24,9 @@ pub(crate) const CONVERGES_WITHIN: Duration = Duration::from_secs(30);
 /// After a crash, until the process is there again.
 const RESTARTS_AFTER: Duration = Duration::from_secs(2);
 
+/// Requests for one thing in a run: several times what a run with every other call failing needs.
+const MOST_REQUESTS: usize = 250;
+
 /// How often it is looked whether all is as it should be.
 const LOOKS_EVERY: Duration = Duration::from_secs(3);
 
@@ -92,6 +95,15 @@ impl Report {
             let _ = writeln!(text, "{:9.3}s {line}", at.as_secs_f64());
         }
         Some(text)
+    }
+}
+
+impl Report {
+    /// What is asked so often that it is a loop rather than work. A watch that breaks again and again is the busiest of all.
+    pub(crate) fn asks_too_much(&self) -> Option<String> {
+        let most = self.requests.iter().filter(|(what, _)| *what != "lease").max_by_key(|(_, times)| times.len());
+        most.filter(|(_, times)| times.len() > MOST_REQUESTS)
+            .map(|(what, times)| format!("asks {} times for {what}", times.len()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Both embedded worlds on virtual time, with strangers in them whom nobody may touch.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use consul8s_core::consul::{Check, CheckStatus, Instance};
@@ -80,9 +81,9 @@ impl Worlds {
 fn strange_catalog(catalog: &mut Catalog) {
     catalog.put_instance(&instance("strange", 90, CheckStatus::Passing)).expect("a stranger's instance");
     let meta = |owner: &str| {
-        [("consul8s-owner", owner), ("consul8s-cluster-uid", "c"), ("consul8s-installation", "default/consul8s")]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into()
+        let pairs =
+            [("consul8s-owner", owner), ("consul8s-cluster-uid", "c"), ("consul8s-installation", "default/consul8s")];
+        BTreeMap::from(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())))
     };
     for (node, owner) in [("consul8s-stranger", "stranger"), ("strange-consul8s-o", "o")] {
         let check = Check {
@@ -97,12 +98,12 @@ fn strange_catalog(catalog: &mut Catalog) {
         let registration = Instance {
             node: node.into(),
             node_address: "127.0.0.1".into(),
-            node_meta: meta(owner),
+            node_meta: meta(owner).into(),
             id: node.into(),
             name: "db".into(),
             address: "10.9.9.9".into(),
             port: 5432,
-            meta: meta(owner),
+            meta: meta(owner).into(),
             checks: vec![check],
             ..Instance::default()
         };

@@ -17,7 +17,13 @@
 //! | `to_kube/annotations.rs` | §2 annotations: ports, tags, filter, health, tagged_address, panic_threshold, suspend |
 //! | `to_kube/staleness.rs`, `datacenters.rs` | §2 max_staleness; datacenter and failover |
 //! | `to_kube/frozen.rs`, `refused.rs` | settings that can't be understood, or that Consul refuses: S8 |
+//! | `to_kube/bad_input.rs`, `hostile.rs` | "Bad input": refused values of each annotation, and what a catalog may hold |
+//! | `to_kube/services.rs`, `warnings.rs`, `zones.rs` | §2: type, selector, families, ports, labels; warnings; zones and hints; D4 |
+//! | `to_kube/installations.rs`, `scope.rs` | §2 slices of another installation; §1 which namespaces |
+//! | `to_kube/hostnames.rs` | §2 hostnames, with a name server |
+//! | `to_kube/guide.rs` | the examples of docs/guides/to-kubernetes.md |
 //! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
+//! | `to_kube/release.rs` | §5 `release` |
 //! | `to_consul/documented.rs` | §4 registration; the original's manifest for this direction |
 //! | `to_consul/settings.rs` | §4 annotations: addresses, ID, name, port, tags, remove_registration |
 //! | `to_consul/addresses.rs` | §4 each address source, and the order of `auto` |
@@ -32,16 +38,24 @@
 //! | `to_consul/removal.rs` | §4 removal |
 //! | `import/create.rs` | §3 ConsulImport: which Services are made, and how |
 //! | `import/removal.rs` | §3 ConsulImport: which Services go, and which stay |
+//! | `import/telling.rs` | §3, §6: Events of an import; ports, names, age, held endpoints |
 //! | `robustness/restart.rs` | D2, S9: a restart writes nothing |
 //! | `robustness/outages.rs` | S2, §5 at start: either side down and up |
 //! | `robustness/ha.rs` | §7, L5, S6: two replicas, one Lease |
 //! | `robustness/garbage.rs` | S2, S8, S10: answers that make no sense, a Consul that forgot everything |
+//! | `security/configuration.rs` | §5 `--config`, who goes before whom, tokens in plain text |
+//! | `security/rules.rs` | §1 rules |
+//! | `security/policies.rs` | §5 `--policy` |
+//! | `security/rights.rs` | §5 `rbac`, `acl-policy`: enough, and no more |
+//! | `security/tls.rs` | §5 TLS to Consul, rotated certificates and tokens |
+//! | `security/secrets.rs` | no secret in anything that is shown |
 //! | `telling.rs` | §6 Events and the condition |
 //! | `robustness/commands.rs` | §5 exit codes, `-1`, `plan`, listeners; §6 the original's metrics |
 
 mod harness;
 mod import;
 mod robustness;
+mod security;
 mod telling;
 mod to_consul;
 mod to_kube;
@@ -73,6 +87,7 @@ fn trials(stage: &Arc<Stage>, kind: Kind) -> Vec<Trial> {
         .chain(import::scenarios())
         .chain(to_consul::scenarios())
         .chain(robustness::scenarios())
+        .chain(security::scenarios())
         .chain(telling::scenarios());
     let trial = |scenario: Scenario| {
         let stage = Arc::clone(stage);

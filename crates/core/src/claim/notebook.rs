@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::guard::HoldId;
 use crate::names;
 
 /// Datacenters that are remembered at most: a federation has tens. The annotation stays far below what Kubernetes takes (256 KiB).
@@ -17,6 +18,8 @@ pub struct Notebook {
     pub allow_removal: Option<String>,
     /// resourceVersion of a list of Services that was believed although registrations had been written from a newer one.
     pub list_mark: Option<u64>,
+    /// How many registrations are held, by hold: for who wants to release them.
+    pub held: BTreeMap<HoldId, usize>,
 }
 
 impl Notebook {
@@ -28,17 +31,22 @@ impl Notebook {
             let (datacenter, index) = word.split_once('=')?;
             Some((datacenter.trim().to_owned(), index.trim().parse().ok()?))
         };
+        let held = |word: &str| {
+            let (id, count) = word.split_once('=')?;
+            Some((HoldId::parse(id.trim())?, count.trim().parse().ok()?))
+        };
         Notebook {
             lineage: text(names::LEASE_LINEAGE).into_iter().flat_map(|text| text.split(',').filter_map(mark)).collect(),
             allow_removal: text(names::ALLOW_REMOVAL).map(str::to_owned),
             list_mark: text(names::LEASE_LIST_MARK).and_then(|text| text.parse().ok()),
+            held: text(names::LEASE_HELD).into_iter().flat_map(|text| text.split(',').filter_map(held)).collect(),
         }
     }
 
     /// The annotations that differ from `before`: what to set, or with none to take away.
     #[must_use]
     pub fn changes_from(&self, before: &Notebook) -> BTreeMap<&'static str, Option<String>> {
-        let Notebook { lineage, allow_removal, list_mark } = self;
+        let Notebook { lineage, allow_removal, list_mark, held } = self;
         let mut changes = BTreeMap::new();
         if *lineage != before.lineage {
             let words: Vec<String> =
@@ -51,6 +59,10 @@ impl Notebook {
         if *list_mark != before.list_mark {
             changes.insert(names::LEASE_LIST_MARK, list_mark.map(|mark| mark.to_string()));
         }
+        if *held != before.held {
+            let words: Vec<String> = held.iter().map(|(id, count)| format!("{id}={count}")).collect();
+            changes.insert(names::LEASE_HELD, (!words.is_empty()).then(|| words.join(",")));
+        }
         changes
     }
 }
@@ -62,6 +74,7 @@ pub struct Notes {
     restarted: BTreeMap<String, u64>,
     used: Option<String>,
     list_mark: Option<Option<u64>>,
+    held: Option<BTreeMap<HoldId, usize>>,
 }
 
 impl Notes {
@@ -87,6 +100,11 @@ impl Notes {
         self.list_mark = Some(mark);
     }
 
+    /// So many registrations are held, by hold.
+    pub fn held(&mut self, held: BTreeMap<HoldId, usize>) {
+        self.held = Some(held);
+    }
+
     /// Whether there is nothing to note.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -96,14 +114,14 @@ impl Notes {
     /// Whether somebody waits for it; indexes alone are only kept for a later day.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
-        let Notes { seen: _, restarted, used, list_mark } = self;
-        !restarted.is_empty() || used.is_some() || list_mark.is_some()
+        let Notes { seen: _, restarted, used, list_mark, held } = self;
+        !restarted.is_empty() || used.is_some() || list_mark.is_some() || held.is_some()
     }
 
     /// These, and what was noted after them.
     #[must_use]
     pub fn then(mut self, later: Notes) -> Notes {
-        let Notes { seen, restarted, used, list_mark } = later;
+        let Notes { seen, restarted, used, list_mark, held } = later;
         for (datacenter, index) in restarted {
             self.restarted(&datacenter, index);
         }
@@ -112,6 +130,7 @@ impl Notes {
         }
         self.used = used.or(self.used);
         self.list_mark = list_mark.or(self.list_mark);
+        self.held = held.or(self.held);
         self
     }
 
@@ -129,6 +148,7 @@ impl Notes {
         }
         after.allow_removal.take_if(|text| Some(&*text) == self.used.as_ref());
         after.list_mark = self.list_mark.unwrap_or(after.list_mark);
+        after.held = self.held.clone().unwrap_or(after.held);
         after
     }
 }

@@ -13,7 +13,7 @@ use crate::consul::HealthQuery;
 use crate::evidence::AbsenceProof;
 use crate::kube::{ConditionStatus, KubeService, ObjectKey};
 use crate::names;
-use crate::settings::Settings;
+use crate::settings::{Direction, Policy, Settings};
 use crate::time::UnixMillis;
 
 /// A Service that is to go and has endpoints yet is looked at again this often.
@@ -163,6 +163,7 @@ struct Counted {
     others: usize,
     waiting: usize,
     conflicts: Vec<String>,
+    refused: Vec<String>,
 }
 
 impl<'a> Planner<'a> {
@@ -188,7 +189,10 @@ impl<'a> Planner<'a> {
         if !import.is_held_by_us() {
             // Nothing is created before what is created can be taken back.
             self.plan.actions.push(Action::Hold(import.key.clone()));
-            return;
+            // Where nothing is written it is shown what would follow.
+            if self.input.settings.policy != Policy::Observe {
+                return;
+            }
         }
         let selected = match self.selected(import) {
             Ok(selected) => selected,
@@ -265,6 +269,7 @@ impl<'a> Planner<'a> {
                 }
             }
             Known::ReadAt(at) => self.look_again(at),
+            Known::Forgotten => {}
             Known::Gone(_) if self.input.busy.contains(&service.key.name) => self.look_again(now.after(WHILE_BUSY)),
             Known::Gone(proof) => self.remove(import, service, Removal::Absent(proof)),
         }
@@ -272,6 +277,11 @@ impl<'a> Planner<'a> {
 
     /// A service that should have a Service.
     fn give(&mut self, import: &Import, service: &str, own: &[&KubeService], counted: &mut Counted) {
+        let rules = &self.input.settings.rules;
+        if let Some(problem) = rules.refusal(&import.key.namespace, Direction::ToKube, service) {
+            counted.matched += 1;
+            return counted.refused.push(problem.message);
+        }
         let query = import.spec.instances(service);
         if self.bound.contains(&query) {
             counted.matched += 1;
@@ -290,6 +300,12 @@ impl<'a> Planner<'a> {
             Some((Candidate::Fit(port), datacenter)) => (*port, datacenter),
         };
         counted.matched += 1;
+        // A Service may name the datacenter that is the agent's own.
+        let named = HealthQuery { datacenter: Some(datacenter.clone()), ..query.clone() };
+        if query.datacenter.is_none() && self.bound.contains(&named) {
+            counted.others += 1;
+            return;
+        }
         match self.new_service(import, service, port, datacenter) {
             Err(why) => counted.conflicts.push(format!("{service}: {why}")),
             Ok(new) => {
@@ -328,6 +344,12 @@ impl<'a> Planner<'a> {
         match self.input.definition {
             // Whether this is one import's end, or the end of all, is not known.
             None => {}
+            Some(Definition::Served) if !import.spec.suspend && !own.is_empty() && self.keeps(import) => {
+                let message =
+                    format!("{} Services were created and stay: --policy upsert-only removes none", own.len());
+                let ready = ImportCondition::new(ConditionStatus::False, "UpsertOnly", &message);
+                self.status(import, Status { ready: Some(ready), created: own.len(), ..import.status.clone() });
+            }
             Some(Definition::Served) if !import.spec.suspend && !own.is_empty() => {
                 for service in own {
                     self.remove(import, service, Removal::ImportDeleted);
@@ -337,7 +359,15 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// `--policy upsert-only`: what was created stays. To let go of it is no removal.
+    fn keeps(&self, import: &Import) -> bool {
+        self.input.settings.policy == Policy::UpsertOnly && !import.spec.orphan
+    }
+
     fn remove(&mut self, import: &Import, service: &KubeService, why: Removal) {
+        if self.keeps(import) {
+            return;
+        }
         let (key, service) = (import.key.clone(), Box::new(service.clone()));
         self.plan.actions.push(if import.spec.orphan {
             Action::Orphan { import: key, service, why }
@@ -359,13 +389,17 @@ impl<'a> Planner<'a> {
 
 impl Counted {
     fn status(&self, trouble: Option<&(&'static str, String)>) -> Status {
-        let Counted { matched, own, others, waiting, conflicts } = self;
-        let counts =
+        let Counted { matched, own, others, waiting, conflicts, refused } = self;
+        let mut counts =
             format!("{matched} matched, {own} created, {others} had a Service, {} without a name", conflicts.len());
+        if let Some(first) = refused.first() {
+            counts += &format!(", {} not allowed: {first}", refused.len());
+        }
         let ready = match trouble {
             Some((reason, why)) => ImportCondition::new(ConditionStatus::False, reason, &format!("{counts}; {why}")),
             None if *waiting > 0 => ImportCondition::new(ConditionStatus::False, "Pending", &counts),
             None if !conflicts.is_empty() => ImportCondition::new(ConditionStatus::False, "NameConflict", &counts),
+            None if !refused.is_empty() => ImportCondition::new(ConditionStatus::False, "NotAllowed", &counts),
             None => ImportCondition::new(ConditionStatus::True, "Synced", &counts),
         };
         let conflict = if conflicts.is_empty() {

@@ -6,7 +6,8 @@ use crate::consul::Instance;
 use crate::identity::Identity;
 use crate::kube::{ConditionStatus, KubeService, Scope};
 use crate::names;
-use crate::settings::Settings;
+use crate::rules::{Glob, Names, Rule};
+use crate::settings::{Policy, Settings};
 
 const NOW: UnixMillis = UnixMillis(1_000_000_000);
 const DELAY: Duration = Duration::from_secs(3600);
@@ -61,6 +62,7 @@ struct World {
     memories: BTreeMap<String, Memory>,
     busy: BTreeSet<String>,
     definition: Option<Definition>,
+    settings: Settings,
     now: UnixMillis,
 }
 
@@ -74,6 +76,7 @@ impl World {
             memories: BTreeMap::new(),
             busy: BTreeSet::new(),
             definition: Some(Definition::Served),
+            settings: settings(),
             now: NOW,
         }
     }
@@ -100,7 +103,7 @@ impl World {
             busy: &self.busy,
             refused: &BTreeMap::new(),
             definition: self.definition,
-            settings: &settings(),
+            settings: &self.settings,
             domain: "consul",
             delay: DELAY,
             now: self.now,
@@ -195,12 +198,62 @@ fn a_service_goes_only_after_consistent_absence() {
     world.catalog = Some([("web".to_owned(), vec![])].into());
     let services: Vec<&KubeService> = world.services.iter().collect();
     let catalog = world.catalog.clone().unwrap();
-    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog);
+    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog, None);
     assert_eq!(world.actions(), Vec::<String>::new());
     world.catalog = Some(Catalog::new());
     assert_eq!(world.plan().needs.len(), 1, "the count begins anew");
     world.catalog = None;
     assert_eq!((world.actions(), world.plan().needs.len()), (vec![], 0), "without a list nothing is known");
+}
+
+#[test]
+fn a_service_that_names_the_agents_own_datacenter_counts_as_having_one() {
+    let all = import("all", 10, &["web", "api"]);
+    let mut own = plain("mine");
+    own.labels.insert(names::LABEL_SOURCE.into(), "consul".into());
+    let annotate = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    own.annotations.extend([annotate(names::SERVICE_NAME, "web"), annotate(names::SERVICE_DATACENTER, "dc1")]);
+    let mut other = own.clone();
+    other.key.name = "elsewhere".into();
+    other.annotations.extend([annotate(names::SERVICE_NAME, "api"), annotate(names::SERVICE_DATACENTER, "dc2")]);
+    let world = World::new(vec![all], vec![own, other], &["web", "api"]);
+    assert_eq!(world.actions(), ["all: create api for api"]);
+}
+
+#[test]
+fn a_template_says_nothing_about_where_a_service_is_read() {
+    let mut all = import("all", 10, &["web"]);
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    all.spec.template.annotations = pairs(&[(names::SERVICE_DATACENTER, "dc9"), (names::SERVICE_HEALTH, "any")]);
+    all.spec.template.labels = pairs(&[(names::LABEL_REGISTRATION, "consul")]);
+    let new = service::new(&all, "web", "web", Some(80), "consul").unwrap();
+    assert_eq!(new.annotations.get(names::SERVICE_DATACENTER), None);
+    assert_eq!(new.annotations.get(names::SERVICE_HEALTH).map(String::as_str), Some("any"));
+    all.spec.template.external_name = true;
+    let new = service::new(&all, "web", "web", Some(80), "consul").unwrap();
+    assert!(!new.labels.contains_key(names::LABEL_REGISTRATION), "nothing of it is to_kube");
+}
+
+#[test]
+fn what_a_wiped_consul_has_forgotten_stays() {
+    let all = import("all", 10, &["web"]);
+    let mut world = World::new(vec![all.clone()], vec![made(&all, "web", "web")], &[]);
+    let services = world.services.clone();
+    let services: Vec<&KubeService> = services.iter().collect();
+    let note = |world: &mut World, listed: &[&str], broken| {
+        let catalog: Catalog = listed.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        world.catalog = Some(catalog.clone());
+        world.memories.entry(all.uid.clone()).or_default().note(&all, &services, &catalog, broken);
+    };
+    let broken = Some(NOW);
+    note(&mut world, &[], broken);
+    world.now = NOW.after(DELAY * 10);
+    note(&mut world, &[], broken);
+    assert_eq!((world.actions(), world.plan().needs), (vec![], vec![]), "time alone says nothing");
+    // It is registered again, and then goes like any other.
+    note(&mut world, &["web"], broken);
+    note(&mut world, &[], broken);
+    assert_eq!(world.plan().needs, [Need::Catalog(all.key.clone())]);
 }
 
 #[test]
@@ -337,4 +390,34 @@ fn a_status_moves_its_time_with_its_status_only() {
     let mut world = World::new(vec![later.clone()], vec![made(&later, "web", "web")], &["web"]);
     world.now = NOW.after(Duration::from_secs(60));
     assert_eq!(world.plan().statuses[0].1, first, "equal worlds, equal status");
+}
+
+#[test]
+fn a_rule_keeps_a_name_out_and_says_so() {
+    let mut world = World::new(vec![import("all", 10, &["web", "payments"])], Vec::new(), &["web", "payments"]);
+    let to_kube = Names { deny: vec![Glob::new("pay*")], ..Names::default() };
+    let rule = Rule { namespaces: vec![Glob::new("shop")], to_kube, to_consul: Names::default() };
+    world.settings.rules.rules.push(rule);
+    assert_eq!(world.actions(), ["all: create web for web"]);
+    let ready = world.plan().statuses[0].1.ready.clone().unwrap();
+    assert_eq!((ready.status, ready.reason.as_str()), (ConditionStatus::False, "NotAllowed"));
+    assert!(ready.message.contains("1 not allowed: ") && ready.message.contains("rule 1"), "{}", ready.message);
+}
+
+#[test]
+fn upsert_only_creates_and_removes_nothing() {
+    let all = import("all", 10, &["web"]);
+    let mut world = World::new(vec![all.clone()], vec![made(&all, "old", "old")], &["web"]);
+    assert_eq!(
+        world.actions(),
+        ["all: delete old: its ConsulImport no longer selects its name", "all: create web for web"]
+    );
+    world.settings.policy = Policy::UpsertOnly;
+    assert_eq!(world.actions(), ["all: create web for web"]);
+    world.imports[0].deleting = true;
+    assert!(world.actions().is_empty(), "its finalizer stays as long as what it created");
+    let ready = world.plan().statuses[0].1.ready.clone().unwrap();
+    assert!(ready.message.contains("upsert-only"), "{}", ready.message);
+    world.imports[0].spec.orphan = true;
+    assert_eq!(world.actions(), ["all: orphan old: its ConsulImport is deleted"]);
 }

@@ -3,6 +3,7 @@
 
 use crate::kube::KubeService;
 use crate::names;
+use crate::nearest::nearest;
 use crate::problem::{Problem, Reason, clean};
 use crate::settings::Direction;
 
@@ -143,30 +144,9 @@ fn warning(key: &str, direction: Direction) -> Option<Problem> {
         Some(_) => format!("belongs to the other direction and does nothing for {}", direction.as_str()),
         None => "does not exist".to_owned(),
     };
-    let near = nearest(key, direction);
+    let of_direction = TABLE.iter().filter(|row| row.directions.contains(&direction)).map(|row| row.key);
+    let near = nearest(key, of_direction).unwrap_or_default();
     Some(Problem::new(Reason::UnknownAnnotation, format!("annotation {} {what}; nearest: {near}", clean(key, 80))))
-}
-
-/// The key of this direction with the fewest letters to change; of several the first in the table.
-fn nearest(key: &str, direction: Direction) -> &'static str {
-    let of_direction = TABLE.iter().filter(|row| row.directions.contains(&direction));
-    of_direction.min_by_key(|row| distance(key, row.key)).map_or("", |row| row.key)
-}
-
-/// How many letters to insert, drop or replace (Levenshtein). Keys are bounded by Kubernetes: 253 and 63 characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What a Service asks for: its labels and annotations, parsed once. Inside, there are only these values.
 //!
 //! Which Service is whose is in [`labels`]; every annotation stands in one table, [`annotations`]; each direction has its own
-//! parser ([`to_kube`], [`to_consul`]).
+//! parser ([`to_kube`], [`to_consul`]). What they accept and refuse is shown by [`examples`], which the tests are made from.
 
 pub mod annotations;
 pub mod applied;
+pub mod examples;
 pub mod labels;
 pub mod to_consul;
 pub mod to_kube;
@@ -29,6 +30,8 @@ pub enum Intent {
     Suspended(Option<Direction>),
     /// Something about it can't be understood (a problem says what): the last valid settings stay in force and go on being followed.
     Frozen(Option<Direction>),
+    /// A rule of the configuration forbids its Consul name in this direction. What we published for it goes at once.
+    Forbidden(Direction),
     /// To be filled from Consul, but it has a selector, so that Kubernetes fills it: our slices go once another manager's show a
     /// ready endpoint, or after [`YIELD_AFTER`](crate::to_kube::YIELD_AFTER).
     Yield,
@@ -85,7 +88,7 @@ fn read(service: &KubeService, settings: &Settings, problems: &mut Vec<Problem>)
         Direction::ToConsul => match to_consul::parse(service, settings) {
             Ok((wish, warnings)) => {
                 problems.extend(warnings);
-                Intent::ToConsul(wish)
+                if_allowed(service, direction, &wish.name.clone(), Intent::ToConsul(wish), settings, problems)
             }
             Err(errors) => {
                 problems.extend(errors);
@@ -115,12 +118,29 @@ fn read_to_kube(service: &KubeService, settings: &Settings, problems: &mut Vec<P
         return Intent::Yield;
     }
     match to_kube::parse(service, settings) {
-        Ok(wish) => Intent::ToKube(wish),
+        Ok(wish) => {
+            let name = wish.query.name.clone();
+            if_allowed(service, Direction::ToKube, &name, Intent::ToKube(wish), settings, problems)
+        }
         Err(errors) => {
             problems.extend(errors);
             Intent::Frozen(Some(Direction::ToKube))
         }
     }
+}
+
+/// The intent, unless a rule forbids its Consul name.
+fn if_allowed(
+    service: &KubeService,
+    direction: Direction,
+    name: &str,
+    intent: Intent,
+    settings: &Settings,
+    problems: &mut Vec<Problem>,
+) -> Intent {
+    let Some(problem) = settings.rules.refusal(&service.key.namespace, direction, name) else { return intent };
+    problems.push(problem);
+    Intent::Forbidden(direction)
 }
 
 fn suspended(service: &KubeService) -> Result<bool, Problem> {

@@ -2,6 +2,7 @@
 
 use crate::intent::annotations::TABLE;
 use crate::intent::{Intent, parse};
+use crate::rules::{Glob, Names, Rule};
 use crate::settings::Direction;
 use crate::world::{World, settings};
 
@@ -67,4 +68,33 @@ fn all_that_is_wrong_is_told() {
         InvalidAnnotation: annotation consul8s/service.health: "fine" is none of passing, warning, any; the last valid settings stay in force
         InvalidAnnotation: annotation consul8s/service.ports: "x" has "x", which is not PORT=SOURCE; the last valid settings stay in force
         UnknownAnnotation: annotation consul8s/service.tagz does not exist; nearest: consul8s/service.tags"#]].assert_eq(&told.join("\n"));
+}
+
+#[test]
+fn a_rule_forbids_a_name_in_each_direction() {
+    let mut settings = settings();
+    let deny = |name: &str| Names { deny: vec![Glob::new(name)], ..Names::default() };
+    let rule = Rule { namespaces: vec![Glob::new("shop")], to_kube: deny("bar"), to_consul: deny("foo") };
+    settings.rules.rules.push(rule);
+    for (line, expected) in [
+        ("source=consul", "ToKube"),
+        ("source=consul @service.name=bar", "Forbidden(ToKube) NotAllowed"),
+        ("source=consul @service.name=bar @service.failover=dc2", "Forbidden(ToKube) NotAllowed"),
+        ("source=consul @service.name=bar @suspend=true", "Suspended(Some(ToKube))"),
+        ("source=kubernetes @service.address=10.0.0.1", "Forbidden(ToConsul) NotAllowed"),
+        ("source=kubernetes @service.address=10.0.0.1 @service.name=bar", "ToConsul"),
+        ("source=none @service.name=bar", "None(SourceNone)"),
+    ] {
+        let world = World::parse(&format!("kube: service shop/foo {line} port http 80")).unwrap();
+        let parsed = parse(&world.services[0], &settings);
+        let intent = format!("{:?}", parsed.intent);
+        let intent = intent.split(" {").next().unwrap_or_default();
+        let intent = if intent.starts_with("ToKube(") || intent.starts_with("ToConsul(") {
+            intent.split('(').next().unwrap()
+        } else {
+            intent
+        };
+        let reasons: String = parsed.problems.iter().map(|problem| format!(" {}", problem.reason)).collect();
+        assert_eq!(format!("{intent}{reasons}"), expected, "{line}");
+    }
 }

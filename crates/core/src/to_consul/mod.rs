@@ -186,6 +186,8 @@ pub enum Stays {
     Elsewhere,
     /// It is to get another ID, which is somebody else's.
     NewIdTaken,
+    /// `--policy upsert-only`: nothing is removed.
+    Policy,
 }
 
 /// What is held.
@@ -254,7 +256,14 @@ pub fn plan(input: &Input<'_>) -> RegistrationPlan {
             removal::all(&mut draft, Why::Intent(intent));
             original::removed(&mut draft, service, wish, Evidence::Intent(intent));
         }
-        Asked::OnlyChecks(service) => draft.only_checks(service),
+        Asked::OnlyChecks(service) => match draft.forbidden() {
+            // A rule is not put off by annotations that can't be read.
+            Some(problem) => {
+                draft.plan.problems.push(problem);
+                removal::all(&mut draft, Why::Intent(UserIntent::NotAllowed));
+            }
+            None => draft.only_checks(service),
+        },
         Asked::Nothing(why) => removal::all(&mut draft, why),
         Asked::Leave => draft.stay(Stays::Suspended),
     }
@@ -287,6 +296,7 @@ fn asked<'a>(input: &Input<'a>) -> Asked<'a> {
     };
     let wish = match intent {
         Intent::None(why) => return Asked::Nothing(Why::Intent(*why)),
+        Intent::Forbidden(_) => return Asked::Nothing(Why::Intent(UserIntent::NotAllowed)),
         Intent::Suspended(_) => return Asked::Leave,
         // What we fill ourselves never goes back (S7), whether or not its annotations can be read.
         Intent::ToKube(_) | Intent::Yield | Intent::Frozen(Some(Direction::ToKube)) => {

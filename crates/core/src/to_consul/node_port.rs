@@ -25,7 +25,12 @@ pub fn needed(
     let wish = match intent {
         Intent::ToConsul(wish) => Some(wish),
         Intent::Frozen(Some(Direction::ToConsul) | None) => last_valid,
-        Intent::None(_) | Intent::Suspended(_) | Intent::Frozen(_) | Intent::Yield | Intent::ToKube(_) => return false,
+        Intent::None(_)
+        | Intent::Forbidden(_)
+        | Intent::Suspended(_)
+        | Intent::Frozen(_)
+        | Intent::Yield
+        | Intent::ToKube(_) => return false,
     };
     if service.deleting || wish.is_some_and(|wish| wish.remove_registration) {
         return false;

@@ -10,6 +10,7 @@ use crate::intent::to_consul::ToConsul;
 use crate::kube::KubeService;
 use crate::names;
 use crate::problem::clean;
+use crate::settings::Policy;
 use crate::time::UnixMillis;
 
 use super::change::RegistrationChange;
@@ -53,6 +54,9 @@ pub(super) fn taken_over(draft: &mut Draft<'_>, service: &KubeService, wish: &To
 
 /// What the original left goes.
 pub(super) fn removed(draft: &mut Draft<'_>, service: &KubeService, wish: &ToConsul, evidence: Evidence) {
+    if draft.input.settings.policy == Policy::UpsertOnly {
+        return;
+    }
     // Without this annotation the original registered nothing, and there is nothing to ask Consul for.
     let Some(domain) = service.annotations.get(names::DOMAIN_NAME) else { return };
     let now = draft.input.now;

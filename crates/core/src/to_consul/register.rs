@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::consul::{Registration, ServiceId};
+use crate::consul::{Instance, Registration, ServiceId};
 use crate::evidence::{Evidence, Successor, UserIntent};
 use crate::intent::to_consul::{OnDelete, ToConsul};
 use crate::kube::{KubeService, ObjectKey};
 use crate::names;
 use crate::problem::{Problem, Reason, clean};
+use crate::settings::{Direction, Policy};
 
 use super::candidate::{Candidate, Subject};
 use super::change::{Before, RegistrationChange, same_check, same_service};
@@ -87,6 +88,13 @@ impl<'a> Draft<'a> {
             self.decide(called(&standing), Fate::Stays(Stays::Frozen));
             self.follow(&standing, &readiness);
         }
+    }
+
+    /// A rule that forbids a name under which something stands.
+    pub(super) fn forbidden(&self) -> Option<Problem> {
+        let rules = &self.input.settings.rules;
+        let namespace = &self.input.key.namespace;
+        self.standing.iter().find_map(|standing| rules.refusal(namespace, Direction::ToConsul, &standing.service.name))
     }
 
     /// Makes what stands for the Service what it asks for.
@@ -217,7 +225,11 @@ impl<'a> Draft<'a> {
             if used.contains(&(standing.ordinal, standing.service.id.as_str())) {
                 continue;
             }
-            match self.what_becomes(&standing, placed, gone_because) {
+            let becomes = match self.input.settings.policy {
+                Policy::UpsertOnly => Err(Stays::Policy),
+                Policy::Sync | Policy::Observe => self.what_becomes(&standing, placed, gone_because),
+            };
+            match becomes {
                 Ok(evidence) => self.deregister(&standing, evidence),
                 Err(stays) => {
                     self.decide(called(&standing), Fate::Stays(stays));
@@ -284,11 +296,10 @@ impl<'a> Draft<'a> {
 
     /// Two installations of one cluster would register the Service twice.
     fn registered_elsewhere(&self, service: &KubeService) -> Option<Problem> {
-        let same_uid = |meta: &BTreeMap<String, String>| meta.get(names::META_UID) == Some(&service.uid);
-        let other_owner = |meta: &BTreeMap<String, String>| {
-            meta.get(names::META_OWNER).is_some_and(|owner| *owner != self.marks.identity.owner)
-        };
-        let other = self.input.elsewhere.iter().find(|at| same_uid(&at.meta) && other_owner(&at.meta))?;
+        let same_uid = |at: &&Instance| at.meta.get(names::META_UID) == Some(&service.uid);
+        let ours = &self.marks.identity.owner;
+        let other_owner = |at: &&Instance| at.meta.get(names::META_OWNER).is_some_and(|owner| owner != ours);
+        let other = self.input.elsewhere.iter().filter(same_uid).find(other_owner)?;
         let owner = other.meta.get(names::META_OWNER).map_or("", String::as_str);
         let message = format!(
             "another installation in this cluster (owner {}) has registered this Service as {}; let only one have the namespace {} in its scope",

@@ -9,6 +9,7 @@ use crate::evidence::{AbsenceProof, Evidence, UserIntent};
 use crate::guard::HoldId;
 use crate::names;
 use crate::problem::{Problem, Reason};
+use crate::settings::Policy;
 use crate::time::UnixMillis;
 
 use super::ledger::MassHold;
@@ -32,6 +33,9 @@ pub(super) enum Why<'a> {
 
 /// Everything that stands for the Service goes, as far as it may.
 pub(super) fn all(draft: &mut Draft<'_>, why: Why<'_>) {
+    if draft.input.settings.policy == Policy::UpsertOnly {
+        return draft.stay(Stays::Policy);
+    }
     let deleted = matches!(why, Why::Missing(_) | Why::Intent(UserIntent::ServiceDeleted));
     let (stays, goes): (Vec<_>, Vec<_>) =
         draft.standing.clone().into_iter().partition(|standing| deleted && kept(standing));

@@ -66,6 +66,7 @@ impl fmt::Display for Stays {
             Stays::OnDelete => "on_delete: keep",
             Stays::NoSlices => "its Service has no EndpointSlice at all, which proves nothing",
             Stays::Unconfirmed => "its Service is missing, to be confirmed",
+            Stays::Policy => "--policy upsert-only removes nothing",
             Stays::NewIdTaken => "the ID it is to get is taken",
             Stays::Elsewhere => "another installation has registered the Service",
         })

@@ -135,6 +135,7 @@ impl Stage {
         match intent::parse(&service, &self.settings).intent {
             Intent::ToKube(wish) => self.fill(&service, &wish, Mode::Follow),
             Intent::None(why) => self.withdraw(&service, why),
+            Intent::Forbidden(_) => self.withdraw(&service, UserIntent::NotAllowed),
             Intent::ToConsul(_) => self.withdraw(&service, UserIntent::OtherDirection),
             Intent::Frozen(direction) => {
                 let slices = self.slices_of(key);

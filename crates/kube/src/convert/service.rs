@@ -5,7 +5,7 @@ use consul8s_core::names;
 use k8s_openapi::api::core::v1 as core_v1;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta_v1;
 
-use super::{family, key, millis, protocol};
+use super::{collect, family, key, millis, protocol};
 use crate::item::FromWire;
 
 impl FromWire for KubeService {
@@ -27,7 +27,7 @@ impl FromWire for KubeService {
             annotations: meta.annotations.unwrap_or_default(),
             service_type: service_type(spec.type_.as_deref()),
             selector: spec.selector.unwrap_or_default(),
-            ports: spec.ports.unwrap_or_default().into_iter().filter_map(service_port).collect(),
+            ports: collect(spec.ports.unwrap_or_default().into_iter().filter_map(service_port)),
             cluster_ips: cluster_ips(spec.cluster_ips, spec.cluster_ip),
             headless,
             ip_families: spec.ip_families.unwrap_or_default().iter().filter_map(|name| family(name)).collect(),

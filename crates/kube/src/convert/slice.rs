@@ -8,7 +8,7 @@ use consul8s_core::time::UnixMillis;
 use k8s_openapi::api::discovery::v1 as discovery;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use super::{family, key, protocol};
+use super::{collect, family, key, protocol};
 use crate::item::FromWire;
 
 impl FromWire for KubeSlice {
@@ -26,16 +26,15 @@ impl FromWire for KubeSlice {
             deleting: meta.deletion_timestamp.is_some(),
             labels: meta.labels.unwrap_or_default(),
             annotations,
-            owners: meta
-                .owner_references
-                .unwrap_or_default()
-                .into_iter()
-                .map(|owner| OwnerRef { kind: owner.kind, name: owner.name, uid: owner.uid })
-                .collect(),
+            owners: collect(meta.owner_references.unwrap_or_default().into_iter().map(|owner| OwnerRef {
+                kind: owner.kind,
+                name: owner.name,
+                uid: owner.uid,
+            })),
             // What is no IP slice is none of ours, and FQDN is the only other kind there is.
             address_type: family(&object.address_type).map_or(AddressType::Fqdn, AddressType::Ip),
-            endpoints: object.endpoints.into_iter().filter_map(endpoint).collect(),
-            ports: object.ports.unwrap_or_default().into_iter().filter_map(slice_port).collect(),
+            endpoints: collect(object.endpoints.into_iter().filter_map(endpoint)),
+            ports: collect(object.ports.unwrap_or_default().into_iter().filter_map(slice_port)),
         }
     }
 }

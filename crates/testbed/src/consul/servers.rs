@@ -12,7 +12,7 @@ impl Consul {
     /// # Errors
     /// As [`Consul::start`].
     pub async fn start_servers(options: &ConsulOptions, count: usize) -> Result<Vec<Self>> {
-        let ports = (0..count).map(|_| AgentPorts::take(true, options.wan)).collect::<Result<Vec<_>>>()?;
+        let ports = (0..count).map(|_| AgentPorts::take(true, options)).collect::<Result<Vec<_>>>()?;
         let gossip: Vec<String> = ports.iter().map(|ports| ports.serf_lan.address()).collect();
         let prepare = |(number, ports)| {
             let node_name = format!("{}-{}", options.node_name, number + 1);

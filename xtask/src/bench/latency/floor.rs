@@ -57,7 +57,7 @@ impl Follower {
         let slices = slices_path(&actor.namespace);
         kube.expect(Method::POST, &slices, Some(&objects::slice(&name, &[]))).await?;
         let slice_path = format!("{slices}/{}", objects::slice_name(&name));
-        Ok(Self { name, slice_path, consul: servers.consul_api.connect().await?, kube })
+        Ok(Self { name, slice_path, consul: servers.consul_as_used.connect().await?, kube })
     }
 
     async fn run(mut self) -> Result<()> {
@@ -98,7 +98,7 @@ struct Registration {
 
 impl Registrar {
     async fn start(actor: &Actor, servers: &Servers) -> Result<impl Future<Output = Result<()>> + use<>> {
-        let consul = servers.consul_api.connect().await?;
+        let consul = servers.consul_as_used.connect().await?;
         let node = format!("{}-registrations", actor.namespace);
         let mut registrar = Self { consul, node, registrations: HashMap::new() };
         registrar.register_all(actor).await?;

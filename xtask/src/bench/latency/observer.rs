@@ -8,15 +8,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use hyper::Method;
 use serde_json::Value;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::cast::Actor;
 use super::change::{Change, Direction, Write};
-use crate::bench::http::{Connection, Line};
+use crate::bench::http::Connection;
 use crate::bench::objects::{health_path, service_of};
 use crate::bench::servers::Servers;
+use crate::bench::slices::Slices;
 
 /// A change that has not arrived by then is a failure and no figure.
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(20);
@@ -29,28 +28,15 @@ pub(super) struct Observer {
     consul: Connection,
     /// For blocking queries.
     waiting: Connection,
-    /// What the watch of all EndpointSlices tells.
-    slices: mpsc::UnboundedReceiver<Line>,
-    _watch: JoinSet<()>,
+    slices: Slices,
 }
 
 impl Observer {
     pub(super) async fn start(servers: &Servers) -> Result<Self> {
-        let path = "/apis/discovery.k8s.io/v1/endpointslices?watch=1&timeoutSeconds=7200";
-        let mut lines = servers.kube_api.connect().await?.lines(path).await?;
-        let (told, slices) = mpsc::unbounded_channel();
-        let mut watch = JoinSet::new();
-        watch.spawn(async move {
-            // Its end closes the channel, which whoever waits there takes for the failure it is.
-            while let Ok(line) = lines.next().await {
-                if told.send(line).is_err() {
-                    return;
-                }
-            }
-        });
         let connect = || servers.consul_api.connect();
         let kube = servers.kube_api.connect().await?;
-        Ok(Self { kube, consul: connect().await?, waiting: connect().await?, slices, _watch: watch })
+        let (consul, waiting, slices) = (connect().await?, connect().await?, Slices::watch(servers).await?);
+        Ok(Self { kube, consul, waiting, slices })
     }
 
     /// Makes change `number` to `actor`'s Service `index`; the time until it has arrived.
@@ -66,7 +52,7 @@ impl Observer {
         let arrival = match change.direction() {
             Direction::ToKube => {
                 // What came before has no say in it.
-                while self.slices.try_recv().is_ok() {}
+                self.slices.drain();
                 let name = actor.consul_name(index);
                 within_limit(until_slice(&mut self.slices, &name, is_shown), &mut self.consul, write).await
             }
@@ -92,7 +78,7 @@ impl Observer {
                 to_consul.pop_first();
             }
             while !to_kube.is_empty() {
-                let line = self.slices.recv().await.ok_or_else(watch_ended)?;
+                let line = self.slices.next().await?;
                 let slice = &line.value["object"];
                 if Change::Check.is_shown(0, slice) && Change::Instance.is_shown(0, slice) {
                     to_kube.remove(service_of(slice));
@@ -138,13 +124,9 @@ async fn within_limit(
 }
 
 /// When the watch shows such a slice of the Service `name`.
-async fn until_slice(
-    slices: &mut mpsc::UnboundedReceiver<Line>,
-    name: &str,
-    is_shown: impl Fn(&Value) -> bool,
-) -> Result<Instant> {
+async fn until_slice(slices: &mut Slices, name: &str, is_shown: impl Fn(&Value) -> bool) -> Result<Instant> {
     loop {
-        let line = slices.recv().await.ok_or_else(watch_ended)?;
+        let line = slices.next().await?;
         let slice = &line.value["object"];
         if line.value["type"] != "DELETED" && service_of(slice) == name && is_shown(slice) {
             return Ok(line.at);
@@ -168,8 +150,4 @@ async fn until_health(
             return Ok(at);
         }
     }
-}
-
-fn watch_ended() -> anyhow::Error {
-    anyhow!("the watch of EndpointSlices has ended")
 }

@@ -1,13 +1,15 @@
 //! Kubernetes → Consul.
 
+use std::collections::BTreeMap;
+
 use consul8s_core::consul::Instance;
 use consul8s_core::kube::ObjectKey;
 use consul8s_sim::model::consul::Catalog;
 use consul8s_sim::model::kube::{Cluster, Part, PodPort, Resource};
 use serde_json::json;
 
-use crate::{NODE, OWNER};
 use crate::workload::{Workload, create, service};
+use crate::{NODE, OWNER};
 
 fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
@@ -131,8 +133,14 @@ pub(crate) fn stray() -> Workload {
 
 /// As we would register a Service of this name.
 fn register(catalog: &mut Catalog, name: &str) {
-    let text = |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-    let node = text(&[("consul8s-owner", OWNER), ("consul8s-cluster-uid", "c"), ("consul8s-installation", "default/consul8s")]);
+    let text = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    let node = text(&[
+        ("consul8s-owner", OWNER),
+        ("consul8s-cluster-uid", "c"),
+        ("consul8s-installation", "default/consul8s"),
+    ]);
     let meta = [
         ("external-source", "kubernetes"),
         ("external-k8s-ns", "default"),
@@ -146,12 +154,12 @@ fn register(catalog: &mut Catalog, name: &str) {
     let registration = Instance {
         node: NODE.into(),
         node_address: "127.0.0.1".into(),
-        node_meta: node,
+        node_meta: node.into(),
         id: format!("default.{name}"),
         name: name.into(),
         address: format!("{name}.example.com"),
         port: 80,
-        meta: text(&meta),
+        meta: text(&meta).into(),
         ..Instance::default()
     };
     catalog.put_instance(&registration).expect("a registration");

@@ -59,10 +59,10 @@ impl World {
         format!("{name}-{}", self.namespace)
     }
 
-    /// An instance of the Consul service `own(service)`, on a node of its own, at `10.0.0.N:8080`.
+    /// An instance of the Consul service `own(service)`, on a node of its own, at `10.X.0.N:8080`.
     pub(crate) fn instance(&self, service: &str) -> Instance {
         let number = self.nodes.fetch_add(1, Ordering::SeqCst) + 1;
-        let address = format!("10.{}.0.{number}", 50 + self.number % 200);
+        let address = format!("10.{}.{}.{}", 50 + self.number % 200, number / 250, number % 250);
         let node = self.own(&format!("vm-{number}"));
         let service = self.own(service);
         let id = format!("{service}-{number}");
@@ -120,6 +120,7 @@ impl World {
             lease: self.namespace.clone(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: Vec::new(),
+            dns: None,
         }
     }
 
@@ -138,11 +139,25 @@ impl World {
         self.program().start()
     }
 
+    /// A file of this scenario; gives its path.
+    pub(crate) fn file(&self, name: &str, text: &str) -> Outcome<String> {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).map_err(|why| format!("writing {}: {why}", path.display()))?;
+        Ok(path.display().to_string())
+    }
+
     /// A kubeconfig for the API through another address.
     pub(crate) fn kubeconfig_at(&self, address: &str) -> Outcome<PathBuf> {
         let path = self.folder.path().join("kubeconfig-elsewhere");
         let url = self.servers.kube_url().replace(self.kube_address().as_str(), address);
         self.servers.write_kubeconfig(&path, &url, &self.namespace)?;
+        Ok(path)
+    }
+
+    /// A kubeconfig for the API through another address, without TLS.
+    pub(crate) fn kubeconfig_without_tls(&self, address: &str) -> Outcome<PathBuf> {
+        let path = self.folder.path().join("kubeconfig-without-tls");
+        self.servers.write_kubeconfig(&path, &format!("http://{address}"), &self.namespace)?;
         Ok(path)
     }
 
@@ -165,6 +180,15 @@ impl World {
     /// Waits until a Service's endpoints are these (see [`view::endpoints`]), and says how long that took.
     pub(crate) async fn publishes(&self, service: &str, wanted: &[&str]) -> Outcome<Duration> {
         self.publishes_within(SOON, service, wanted).await
+    }
+
+    /// Waits until a Service has endpoints, all of them ready.
+    pub(crate) async fn publishes_ready(&self, service: &str) -> Outcome<Duration> {
+        self.slices_become(&format!("{service} has ready endpoints"), SOON, service, |slices| {
+            let seen = view::endpoints(slices);
+            so(!seen.is_empty() && seen.iter().all(|line| line.ends_with(" ready")), || format!("{seen:?}"))
+        })
+        .await
     }
 
     pub(crate) async fn publishes_within(&self, limit: Duration, service: &str, wanted: &[&str]) -> Outcome<Duration> {
@@ -251,9 +275,7 @@ impl World {
                 versions.push((name, if told_later { view::untold(&object) } else { text(&meta["resourceVersion"]) }));
             }
         }
-        let nodes = super::consul::list(&self.consul.get("/v1/catalog/nodes").await?);
-        let installation = format!("{0}/{0}", self.namespace);
-        for node in nodes.iter().filter(|node| node["Meta"]["consul8s-installation"] == installation) {
+        for node in self.our_node_entries().await? {
             let name = text(&node["Node"]);
             versions.push((format!("node {name}"), node["ModifyIndex"].to_string()));
             let services = self.consul.get(&format!("/v1/catalog/node-services/{name}")).await?;
@@ -266,6 +288,18 @@ impl World {
         }
         versions.sort();
         Ok(versions)
+    }
+
+    /// Names of the nodes in Consul that this scenario's program has made.
+    pub(crate) async fn our_nodes(&self) -> Outcome<Vec<String>> {
+        Ok(self.our_node_entries().await?.iter().map(|node| text(&node["Node"])).collect())
+    }
+
+    async fn our_node_entries(&self) -> Outcome<Vec<Value>> {
+        let mut nodes = super::consul::list(&self.consul.get("/v1/catalog/nodes").await?);
+        let installation = format!("{0}/{0}", self.namespace);
+        nodes.retain(|node| node["Meta"]["consul8s-installation"] == installation);
+        Ok(nodes)
     }
 
     /// Nothing that the program could have written has another version than `before`.

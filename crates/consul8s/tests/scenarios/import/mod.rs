@@ -2,6 +2,7 @@
 
 mod create;
 mod removal;
+mod telling;
 
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use serde_json::{Value, json};
 use crate::harness::{IMPORTS, Outcome, SERVICES, SOON, Scenario, World, eventually, so, text};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [create::SCENARIOS, removal::SCENARIOS].concat()
+    [create::SCENARIOS, removal::SCENARIOS, telling::SCENARIOS].concat()
 }
 
 /// Defines the resource as `consul8s crd` prints it.
-async fn define(world: &World) -> Outcome {
+pub(crate) async fn define(world: &World) -> Outcome {
     let printed = world.program().finish(&["crd"]).await?;
     let definition: Value = serde_saphyr::from_str(&printed.stdout).map_err(|why| format!("{why}: {printed:?}"))?;
     world.kube.define(&definition).await?;
@@ -22,7 +23,7 @@ async fn define(world: &World) -> Outcome {
 }
 
 /// Creates an import of what `spec` says.
-async fn import(world: &World, name: &str, spec: Value) -> Outcome<Value> {
+pub(crate) async fn import(world: &World, name: &str, spec: Value) -> Outcome<Value> {
     let object = json!({
         "apiVersion": "consul8s.io/v1alpha1", "kind": "ConsulImport", "metadata": { "name": name }, "spec": spec,
     });

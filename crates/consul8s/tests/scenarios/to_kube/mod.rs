@@ -3,16 +3,26 @@
 mod addresses;
 mod adoption;
 mod annotations;
+mod bad_input;
 mod datacenters;
 mod documented;
 mod frozen;
+mod guide;
 mod health;
 mod holds;
+mod hostile;
+mod hostnames;
+mod installations;
 mod membership;
 mod ownership;
 mod refused;
+mod release;
+mod scope;
+mod services;
 mod slices;
 mod staleness;
+mod warnings;
+mod zones;
 
 use crate::harness::Scenario;
 
@@ -30,7 +40,17 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         frozen::SCENARIOS,
         holds::SCENARIOS,
         refused::SCENARIOS,
+        release::SCENARIOS,
         staleness::SCENARIOS,
+        bad_input::SCENARIOS,
+        guide::SCENARIOS,
+        hostile::SCENARIOS,
+        hostnames::SCENARIOS,
+        installations::SCENARIOS,
+        scope::SCENARIOS,
+        services::SCENARIOS,
+        warnings::SCENARIOS,
+        zones::SCENARIOS,
     ];
     files.concat()
 }

@@ -5,6 +5,7 @@ mod mass;
 mod nodes;
 mod original;
 mod ownership;
+mod policy;
 mod readiness;
 mod registration;
 mod removal;

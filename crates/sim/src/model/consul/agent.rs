@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use consul8s_core::consul::{CheckStatus, Instance};
+use consul8s_core::few::Few;
 
 use super::catalog::{Catalog, Registration};
 use super::record::{CheckRecord, Node, ServiceRecord};
@@ -125,6 +126,6 @@ fn unknown_service(id: &str) -> String {
     format!("Unknown service ID {id:?}. Ensure that the service ID is passed, not the service name.")
 }
 
-fn filled<V: Clone>(map: &BTreeMap<String, V>) -> Option<BTreeMap<String, V>> {
-    (!map.is_empty()).then(|| map.clone())
+fn filled<V: Clone>(map: &Few<V>) -> Option<BTreeMap<String, V>> {
+    (!map.is_empty()).then(|| map.into())
 }

@@ -105,7 +105,7 @@ async fn health_and_what_it_wakes_on() {
     let [instance] = answer.body.as_slice() else { panic!("{answer:?}") };
     assert_eq!((instance.node.as_str(), instance.id.as_str(), instance.name.as_str()), ("vm-1", "w1", "web"));
     assert_eq!((instance.address.as_str(), instance.port, instance.datacenter.as_str()), ("10.1.0.1", 8080, "dc1"));
-    assert_eq!(instance.tagged_addresses["wan"].port, 81);
+    assert_eq!(instance.tagged_addresses.get("wan").expect("wan").port, 81);
     let [check] = instance.checks.as_slice() else { panic!("{instance:?}") };
     assert_eq!((check.status, check.output.as_str(), check.service_id.as_str()), (CheckStatus::Passing, "", "w1"));
     assert!(
