@@ -16,9 +16,13 @@ use crate::dial::{Dialer, Network};
 use crate::pool::Lane;
 use crate::request::{self, Target};
 use crate::transport::{CALL_TIMEOUT, Call, Transport, Whole};
+use crate::watch::MAX_LAST_CONTACT;
 use crate::wire::{self, Parsed};
 use crate::writer::Writer;
 use crate::{answer, error};
+
+/// No blocking query ends before its time but by news; clocks and milliseconds are not that exact.
+const TRAVEL: Duration = Duration::from_millis(20);
 
 /// Consul over HTTP. Cheap to clone; all clones and the [`Writer`] share its connections. Its connections are driven by tasks on
 /// the runtime it is used on, which end with it.
@@ -83,6 +87,9 @@ impl Client {
             Read::Consistent => self.ask(&target, read).await?,
         };
         let mut meta = answer::meta(&whole.headers, whole.anonymous);
+        if meta.leaderless || meta.last_contact > MAX_LAST_CONTACT {
+            self.transport.pool.distrust(whole.address);
+        }
         let Parsed { value, dropped } = read_json(&whole, parse)?;
         if dropped > 0 {
             tracing::warn!(call = whole.call, dropped, "entries without a readable identity in Consul's answer");
@@ -99,7 +106,7 @@ impl Client {
         let end = Instant::now() + wait;
         loop {
             let began = Instant::now();
-            let crowded = turns.crowded();
+            let (crowded, turn_of_events) = (turns.crowded(), pool.turn_of_events());
             let (_, generation) = credentials.token()?;
             let turn = turns.turn(pool.poll_slots());
             let left = end.saturating_duration_since(began);
@@ -110,18 +117,30 @@ impl Client {
                 whole = asked => whole?,
                 // Gives its connection up; with the index kept, nothing is lost.
                 () = crowded, if turn.is_none() => continue,
+                // Without the index: it may be one that Consul has not reached, and would wait for.
+                () = turn_of_events => {
+                    tokio::time::sleep(turns.spread()).await;
+                    return self.ask(target, Read::Stale).await;
+                }
                 // Likewise, over a connection with the new certificates.
                 () = pool.renewed() => continue,
                 // Under another token there may be more or less to see at the same index.
                 () = credentials.changed(generation) => return self.ask(target, Read::Stale).await,
             };
             let nothing_new = answer::meta(&whole.headers, whole.anonymous).index == index;
-            // An answer well before its time comes from a server that doesn't wait: the caller's pace must bound it, not this loop.
-            let in_its_time = began.elapsed() >= share / 2;
-            if turn.is_some() && nothing_new && in_its_time {
+            let early = began.elapsed() + TRAVEL < share;
+            if nothing_new && early && whole.indexed {
+                // Consul was restored: it lets go of those who wait, with what they know already, and may count from lower now. A question
+                // with the old index would be answered when Consul has come that far again. Health queries, which it answers from a
+                // stream, go on waiting; so they are told.
+                pool.was_restored();
+                return self.ask(target, Read::Stale).await;
+            }
+            if turn.is_some() && nothing_new && !early {
                 turns.took(share, whole.took);
             }
-            if turn.is_none() || !nothing_new || !in_its_time || Instant::now() >= end {
+            // Without an index it was no blocking query, and the caller's pace must bound it, not this loop.
+            if turn.is_none() || !nothing_new || early || Instant::now() >= end {
                 return Ok(whole);
             }
         }
@@ -152,7 +171,7 @@ impl Client {
         if whole.status == StatusCode::OK {
             return Ok(whole);
         }
-        Err(error::from_status(&whole.call, whole.status, &whole.headers, &whole.body))
+        Err(self.transport.refused(&whole))
     }
 
     fn node_target(&self, path: &str, name: &str, datacenter: Option<&str>) -> Result<Target, ApiError> {

@@ -14,9 +14,11 @@ const CHANGE_EVERY: Duration = Duration::from_millis(50);
 const IDLE_BURST: u32 = 2;
 const IDLE_EVERY: Duration = Duration::from_secs(1);
 
-/// Backoff: up to this long before the second attempt, then half as long again for each one. Slower than doubling, so that after
-/// an election of 10 s nobody sleeps for another 10.
+/// The second attempt comes within this time: most failures are over at once.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// From then on no more than one attempt a second (contract), and up to half as long again each time. Slower than doubling, so that
+/// after an election of 10 s nobody sleeps for another 10.
+const LEAST_BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_GROWTH: f64 = 1.5;
 /// Never longer apart than this (contract).
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
@@ -53,13 +55,17 @@ impl Pace {
         self.idle.take(now)
     }
 
-    /// After a failure: anything up to a bound that grows (full jitter: those who failed together must not come back together), but no
-    /// sooner than the server wishes.
+    /// After a failure: anything up to a bound that grows (those who failed together must not come back together), but no sooner than
+    /// the server wishes.
     pub(crate) fn after_failure(&mut self, wish: Option<Duration>) -> Duration {
         let growth = BACKOFF_GROWTH.powi(i32::try_from(self.failures).unwrap_or(i32::MAX));
-        let bound = (FIRST_BACKOFF.as_secs_f64() * growth).min(LONGEST_BACKOFF.as_secs_f64());
+        let bound = LEAST_BACKOFF.mul_f64(growth.min(LONGEST_BACKOFF.as_secs_f64()));
+        let part = self.random.random::<f64>();
+        let chosen = match self.failures {
+            0 => FIRST_BACKOFF.mul_f64(part),
+            _ => LEAST_BACKOFF + (bound - LEAST_BACKOFF).mul_f64(part),
+        };
         self.failures = self.failures.saturating_add(1);
-        let chosen = Duration::from_secs_f64(bound * self.random.random::<f64>());
         let wish = wish.unwrap_or_default();
         // Also those who were given the same wish.
         let spread = wish.mul_f64(self.random.random::<f64>() / 10.0);
@@ -129,8 +135,8 @@ mod tests {
         assert!(rests.iter().all(|rest| *rest <= LONGEST_BACKOFF));
         let late: Duration = rests[20..].iter().sum::<Duration>() / 20;
         assert!(late > Duration::from_secs(8) && late < Duration::from_secs(22), "{late:?}");
-        // After the first tries at most one attempt a second on average.
-        assert!(rests[..10].iter().sum::<Duration>() > Duration::from_secs(2), "{rests:?}");
+        // After the second attempt at most one a second, whatever the jitter.
+        assert!(rests[1..].iter().all(|rest| *rest >= LEAST_BACKOFF), "{rests:?}");
         pace.after_change(Instant::now());
         assert!(pace.after_failure(None) < FIRST_BACKOFF);
         assert!(Pace::new(1).after_failure(None) != Pace::new(2).after_failure(None));

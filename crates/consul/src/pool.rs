@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use consul8s_core::ports::{ApiError, ErrorKind};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
 
 use crate::config::Address;
 use crate::connection::{self, Idle, Lent, Shared};
@@ -26,6 +27,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(30);
 /// The part of all slots that is kept for writes and confirming reads, and the least of it.
 const RESERVED_PART: usize = 10;
 const RESERVED_LEAST: usize = 2;
+/// All polls ask anew at most so often: a server that never waits must not make each poll call all others.
+const RESTORES_APART: Duration = Duration::from_secs(10);
 /// An idle connection whose last answer has been read is ready within microseconds, or broken.
 const READY_TIMEOUT: Duration = Duration::from_millis(200);
 
@@ -44,6 +47,10 @@ pub(crate) struct Pool {
     dialer: Arc<dyn Dialer>,
     /// The address that answered last. Kept until it fails.
     current: AtomicUsize,
+    /// Goes up each time long polls must ask anew: their address is left for another, or Consul counts anew.
+    turns_of_events: watch::Sender<u64>,
+    /// When that was last told for the latter reason.
+    restored_at: Mutex<Option<Instant>>,
     state: Mutex<State>,
     watch_slots: Arc<Semaphore>,
     reserved_slots: Arc<Semaphore>,
@@ -69,6 +76,8 @@ impl Pool {
             addresses,
             dialer,
             current: AtomicUsize::new(0),
+            turns_of_events: watch::Sender::new(0),
+            restored_at: Mutex::default(),
             state: Mutex::default(),
             watch_slots: Arc::new(Semaphore::new(watch)),
             reserved_slots: Arc::new(Semaphore::new(reserved)),
@@ -118,6 +127,42 @@ impl Pool {
         match self.idle().await {
             Some(idle) => Ok(Lent::again(idle, slot)),
             None => self.dial(slot).await,
+        }
+    }
+
+    /// This address takes connections, but what comes back is no answer, or that of a server without a leader: with several addresses
+    /// the next one is used from now on.
+    pub(crate) fn distrust(&self, at: usize) {
+        let next = (at + 1) % self.addresses.len();
+        if next == at || self.current.compare_exchange(at, next, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return;
+        }
+        tracing::info!(from = %self.addresses[at], to = %self.addresses[next], "another address of Consul is tried");
+        self.state().shared.retain(|shared| shared.address != at);
+        self.turns_of_events.send_modify(|turns| *turns += 1);
+    }
+
+    /// A poll was let go without news before its time: Consul was restored. Not all polls learn it by themselves.
+    pub(crate) fn was_restored(&self) {
+        let mut last = self.restored_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if last.is_none_or(|last| last + RESTORES_APART <= now) {
+            *last = Some(now);
+            tracing::info!(
+                "Consul let a blocking query go without news: it may have been restored, so everything is asked anew"
+            );
+            self.turns_of_events.send_modify(|turns| *turns += 1);
+        }
+    }
+
+    /// Ends when polls must ask anew after this call (not only after its first poll).
+    pub(crate) fn turn_of_events(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut turns = self.turns_of_events.subscribe();
+        async move {
+            if turns.changed().await.is_err() {
+                // The client is gone, and whoever asks with it.
+                std::future::pending::<()>().await;
+            }
         }
     }
 

@@ -8,7 +8,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use tokio::time::Instant;
 
-use crate::answer;
 use crate::config::{Address, ClientConfig};
 use crate::connection::{Lent, Outgoing};
 use crate::credentials::Credentials;
@@ -16,10 +15,13 @@ use crate::dial::Dialer;
 use crate::pool::{Lane, Pool};
 use crate::request::Target;
 use crate::turns::Turns;
+use crate::{answer, error};
 
 /// An ordinary read or a write, from its start to its last byte. A consistent read takes milliseconds; during an election a server
 /// holds a request for up to 7 s.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without an answer for this long, there may be none: as long as an election may hold a request.
+const SUSPICIOUS: Duration = Duration::from_secs(7);
 /// How long a read may queue for a connection behind polls that take turns. Such a round is a few seconds long.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections that may turn out to be dead before a request has left, until it counts as failed.
@@ -47,6 +49,36 @@ pub(crate) struct Call {
     pub(crate) repeatable: bool,
 }
 
+impl Call {
+    /// Whether a healthy server answers it in no time.
+    fn is_short(&self) -> bool {
+        self.fresh_target.is_none()
+    }
+}
+
+/// Watches over the wait for an answer. Whoever gives up earlier than this call would, as a write does whose claim is over, has learned
+/// about the server what a time-out teaches.
+struct Patience<'a> {
+    pool: &'a Pool,
+    address: usize,
+    /// None for what may take long.
+    began: Option<Instant>,
+}
+
+impl Patience<'_> {
+    fn ends(mut self) {
+        self.began = None;
+    }
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        if self.began.is_some_and(|began| began.elapsed() >= SUSPICIOUS) {
+            self.pool.distrust(self.address);
+        }
+    }
+}
+
 /// A whole answer.
 pub(crate) struct Whole {
     /// Method and URL, for error texts.
@@ -55,6 +87,10 @@ pub(crate) struct Whole {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) anonymous: bool,
+    /// Position of the address that answered.
+    pub(crate) address: usize,
+    /// Whether it was asked as it stands, with its index, and not with [`Call::fresh_target`].
+    pub(crate) indexed: bool,
     /// From the request to the last byte, without the time until there was a connection.
     pub(crate) took: Duration,
 }
@@ -83,33 +119,60 @@ impl Transport {
             attempt += 1;
             let mut lent = self.connect(call).await?;
             let address = self.pool.address(lent.address).clone();
-            let target = call.fresh_target.as_ref().filter(|_| lent.fresh).unwrap_or(&call.target);
+            let fresh_target = call.fresh_target.as_ref().filter(|_| lent.fresh);
+            let (target, indexed) = (fresh_target.unwrap_or(&call.target), fresh_target.is_none());
             let name = format!("{} {}{}", call.method, address, target.as_str());
             let request = self.request(call, target, &address, lent.is_http2(), token.clone())?;
             // Polls queue for their turn; a write has its time all told, however long it queued.
             let queued = if call.lane == Lane::Reserved { began.elapsed() } else { Duration::ZERO };
             let left = call.timeout.saturating_sub(queued);
             let sent = Instant::now();
+            let patience =
+                Patience { pool: &self.pool, address: lent.address, began: call.is_short().then(Instant::now) };
             let answered = tokio::time::timeout(left, self.answer(&mut lent, request, &name)).await;
+            patience.ends();
             match answered {
                 Err(_) => {
+                    self.pool.distrust(lent.address);
                     let what = format!("{name}: no complete answer within {left:.1?}");
                     return Err(ApiError::new(ErrorKind::Timeout, what));
                 }
                 Ok(Err(Failure::Broken { unsent, unanswered, .. }))
                     if lent.reused && attempt < MAX_ATTEMPTS && (unsent || (unanswered && call.repeatable)) => {}
                 Ok(Err(Failure::Broken { reason, .. })) => {
+                    self.pool.distrust(lent.address);
                     let what = format!("{name}: the connection broke: {reason}");
                     return Err(ApiError::new(ErrorKind::Unreachable, what));
                 }
-                Ok(Err(Failure::Final(error))) => return Err(error),
+                Ok(Err(Failure::Final(error))) => {
+                    self.pool.distrust(lent.address);
+                    return Err(error);
+                }
                 Ok(Ok((status, headers, body))) => {
+                    let address = lent.address;
                     self.pool.give_back(lent);
-                    let (anonymous, took) = (token.is_none(), sent.elapsed());
-                    return Ok(Whole { call: name, status, headers, body, anonymous, took });
+                    return Ok(Whole {
+                        call: name,
+                        status,
+                        headers,
+                        body,
+                        anonymous: token.is_none(),
+                        address,
+                        indexed,
+                        took: sent.elapsed(),
+                    });
                 }
             }
         }
+    }
+
+    /// The error of an answer that isn't 200.
+    pub(crate) fn refused(&self, whole: &Whole) -> ApiError {
+        let error = error::from_status(&whole.call, whole.status, &whole.headers, &whole.body);
+        if matches!(error.kind, ErrorKind::Server | ErrorKind::Garbage) {
+            self.pool.distrust(whole.address);
+        }
+        error
     }
 
     async fn connect(&self, call: &Call) -> Result<Lent, ApiError> {

@@ -25,6 +25,9 @@ const EXCESS_OVER: u32 = 256;
 /// Crowded stays crowded for this long: with as many polls as slots, one more or less must not end every long poll each time.
 const CALM_AFTER: Duration = Duration::from_secs(60);
 
+/// Polls that must all ask anew come at this pace.
+const SPREAD_PER_POLL: Duration = Duration::from_millis(1);
+
 /// Counts the polls and says how long each may hold its slot.
 pub(crate) struct Turns {
     polls: AtomicUsize,
@@ -85,6 +88,12 @@ impl Turns {
 
     fn excess(&self) -> Duration {
         *self.excess.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a poll waits before it asks anew together with all others.
+    pub(crate) fn spread(&self) -> Duration {
+        let polls = u32::try_from(self.polls.load(Ordering::Relaxed)).unwrap_or(u32::MAX);
+        SPREAD_PER_POLL.saturating_mul(polls).mul_f64(rand::random())
     }
 
     /// Ends when it gets crowded after this call (not only after its first poll).

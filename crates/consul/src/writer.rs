@@ -58,7 +58,7 @@ impl ConsulWriter for Writer {
                 let what = format!("{}: refused, without a reason we can read: {said}", whole.call);
                 ApiError::new(ErrorKind::Garbage, what)
             }),
-            status => Err(error::from_status(&whole.call, status, &whole.headers, &whole.body)),
+            _ => Err(self.transport.refused(&whole)),
         }
     }
 }

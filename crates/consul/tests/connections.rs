@@ -241,3 +241,73 @@ async fn over_http2_a_thousand_polls_need_ten_connections() {
         poll.abort();
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_hangs_is_left_for_the_next_with_all_that_wait_there() {
+    let addresses = ["a:1", "b:2"].map(|address| Address::parse(address).expect("an address"));
+    let config = ClientConfig { addresses: addresses.into(), ..ClientConfig::default() };
+    let (server, client) = Server::start(config, |head| {
+        let hangs = head.contains("host: a:1") && !head.contains("s0?stale");
+        if hangs { Reply::Stall(Vec::new()) } else { quiet(head) }
+    });
+    client.health(&service(0), Read::Stale).await.expect("an answer");
+    let poll = tokio::spawn({
+        let client = client.clone();
+        async move { client.health(&service(1), Read::Blocking { index: 9, wait: WAIT }).await }
+    });
+    let began = Instant::now();
+    let error = client.health(&service(2), Read::Consistent).await.expect_err("a hangs");
+    assert_eq!(error.kind, ErrorKind::Timeout);
+    assert_eq!(client.address(), "http://b:2");
+    // Without an index, since b may count otherwise; so the answer is there at once.
+    poll.await.expect("no panic").expect("an answer");
+    assert!(began.elapsed() < Duration::from_secs(11), "{:?}", began.elapsed());
+    assert_eq!(server.lines().last().map(String::as_str), Some("GET /v1/health/service/s1?stale&max_stale=10s"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_without_a_leader_is_left_for_the_next() {
+    for answer in [
+        ok(9, "[]").iter().map(|byte| char::from(*byte)).collect::<String>().replace("leader: true", "leader: false"),
+        "HTTP/1.1 500 Internal Server Error\r\nContent-Length: 17\r\n\r\nNo cluster leader".to_owned(),
+    ] {
+        let addresses = ["a:1", "b:2"].map(|address| Address::parse(address).expect("an address"));
+        let config = ClientConfig { addresses: addresses.into(), ..ClientConfig::default() };
+        let (_server, client) = Server::start(config, move |head| {
+            if head.contains("host: a:1") { Reply::Bytes(answer.clone().into_bytes()) } else { quiet(head) }
+        });
+        let _ = client.health(&service(0), Read::Stale).await;
+        assert_eq!(client.address(), "http://b:2");
+        assert!(client.health(&service(0), Read::Stale).await.is_ok_and(|answer| !answer.meta.leaderless));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_query_let_go_before_its_time_is_asked_again_without_its_index() {
+    // As Consul does when a snapshot is restored: what waited gets its old answer, and what is asked anew a lower index.
+    let restored = Arc::new(AtomicUsize::new(0));
+    let (server, client) = Server::start(ClientConfig::default(), {
+        let restored = restored.clone();
+        move |head| match (parameter(head, "index"), restored.load(Ordering::SeqCst)) {
+            (Some(_), _) => {
+                restored.store(1, Ordering::SeqCst);
+                Reply::After(Duration::from_secs(7), ok(9, "[]"))
+            }
+            (None, 0) => Reply::Bytes(ok(9, "[]")),
+            (None, _) => Reply::Bytes(ok(5, "[]")),
+        }
+    });
+    client.health(&service(0), Read::Stale).await.expect("an answer");
+    let answer = client.health(&service(0), Read::Blocking { index: 9, wait: WAIT }).await.expect("an answer");
+    assert_eq!((answer.meta.index, server.lines().len()), (5, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_is_left_also_when_whoever_asked_gave_up_first() {
+    let addresses = ["a:1", "b:2"].map(|address| Address::parse(address).expect("an address"));
+    let config = ClientConfig { addresses: addresses.into(), ..ClientConfig::default() };
+    let (_server, client) = Server::start(config, |_| Reply::Stall(Vec::new()));
+    let given_up = tokio::time::timeout(Duration::from_secs(8), client.health(&service(0), Read::Consistent)).await;
+    assert!(given_up.is_err());
+    assert_eq!(client.address(), "http://b:2");
+}

@@ -65,21 +65,20 @@ pub fn main() -> ExitCode {
 }
 
 async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
-    let options = || {
-        let resolved = Options::resolve(&cli.flags, &|name| std::env::var(name).ok());
-        resolved.map_err(|error| anyhow::Error::from(WrongUsage(format!("{error:#}"))))
-    };
+    let wrong = |error: anyhow::Error| anyhow::Error::from(WrongUsage(format!("{error:#}")));
+    let options = || Options::resolve(&cli.flags, &|name| std::env::var(name).ok()).map_err(wrong);
+    let asking = || options().and_then(|options| options.asking_consul().map_err(wrong));
     match cli.command.clone().unwrap_or(Command::Run(RunArgs::default())) {
         Command::Run(args) => {
-            let mut options = options()?;
+            let mut options = asking()?;
             options.run_once = args.run_once;
             run::run(options, stop).await
         }
         Command::Demo(args) => demo::run(args.end_after_story, stop).await,
-        Command::Plan(args) => plan::run(options()?, args, stop).await,
+        Command::Plan(args) => plan::run(asking()?, args, stop).await,
         Command::Release(args) => release::run(&options()?, &cli.flags.namespace, &args).await,
         Command::Crd => crd(),
-        Command::Purge(args) => purge::run(options()?, args, stop).await,
+        Command::Purge(args) => purge::run(asking()?, args, stop).await,
         Command::AclPolicy => acl_policy::run(options()?, stop).await,
         Command::Rbac(args) => access::rbac::run(&options()?, args).await,
         Command::Version => Ok(version()),

@@ -51,6 +51,9 @@ pub struct Options {
     mass_removal_hold: Option<Duration>,
     rules: Rules,
     policy: Policy,
+    allow_plaintext_token: bool,
+    /// Whether namespaces were named.
+    scope_given: bool,
 }
 
 /// What the user said about registrations.
@@ -96,12 +99,6 @@ impl Options {
         let consul = (!flags.consul.is_empty()).then(|| flags.consul.join(","));
         let mut consul = ClientConfig::from_env(consul.as_deref(), env)?;
         consul.max_connections = usize::from(flags.consul_max_connections);
-        if let Some(address) = consul.shows_secrets_to().filter(|_| !flags.allow_plaintext_token) {
-            anyhow::bail!(
-                "the Consul token would go to {address} in plain text, for everybody on the way to read: use https:// (CONSUL_HTTP_SSL=true, \
-                 CONSUL_CACERT), an agent on this machine, or --allow-plaintext-token where the network itself is trusted"
-            );
-        }
         Ok(Options {
             access: consul8s_kube::Access { kubeconfig: flags.kubeconfig.clone(), context: flags.context.clone() },
             consul,
@@ -148,7 +145,32 @@ impl Options {
             },
             rules: flags.rules.clone(),
             policy: flags.policy.into(),
+            allow_plaintext_token: flags.allow_plaintext_token,
+            scope_given: flags.all_namespaces || !flags.namespace.is_empty(),
         })
+    }
+
+    /// The same, if Consul may be asked: no secret goes to another machine in plain text.
+    ///
+    /// # Errors
+    /// One would, and no flag says that it may.
+    pub fn asking_consul(self) -> anyhow::Result<Options> {
+        match self.consul.shows_secrets_to().filter(|_| !self.allow_plaintext_token) {
+            None => Ok(self),
+            Some(address) => anyhow::bail!(
+                "the Consul token would go to {address} in plain text, for everybody on the way to read: use https:// (CONSUL_HTTP_SSL=true, \
+                 CONSUL_CACERT), an agent on this machine, or --allow-plaintext-token where the network itself is trusted"
+            ),
+        }
+    }
+
+    /// The same for a command of a person, who means the namespace of the kubeconfig's context where none is named.
+    #[must_use]
+    pub fn in_context(self, context_namespace: &str) -> Options {
+        if self.scope_given {
+            return self;
+        }
+        Options { scope: Scope::Namespaces(vec![context_namespace.to_owned()]), ..self }
     }
 
     /// How much may be changed.

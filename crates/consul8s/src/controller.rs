@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use consul8s_core::consul::{Answer, AnswerMeta, Check, HealthQuery, Instance, NodeView};
 use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
-use consul8s_core::ports::{ApiError, ConsulApi, KubeApi, KubeWriter, WatchEvent};
+use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter, WatchEvent};
 use consul8s_core::settings::{Direction, Settings};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -288,7 +288,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// A watch of a Consul service got no answer that can be believed.
     pub fn source_failed(&self, query: &HealthQuery, error: &ApiError) {
         let mut world = self.world();
-        world.consul_fails(error);
+        // That one query is refused, such as for its filter, says nothing about the rest.
+        if error.kind != ErrorKind::Invalid {
+            world.consul_fails(error);
+        }
         let Some(source) = world.sources.get_mut(query) else { return };
         let before = source.trouble.replace(error.clone());
         if before.is_none_or(|before| before.kind != error.kind) {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::controller::Controller;
+use crate::sentinel::Sentinels;
 use crate::stores::cluster_nodes::Turn;
 
 /// At start, first questions are spread over this much for each thousand watches, so that a big fleet's first answers don't come at once.
@@ -95,6 +96,7 @@ pub async fn run_demanded<K: KubeApi, C: ConsulApi>(
     let mut tasks = JoinSet::new();
     let mut running = BTreeMap::<HealthQuery, Running>::new();
     let mut cluster_nodes: Option<AbortHandle> = None;
+    let mut sentinels = Sentinels::new(&controller.directions);
     loop {
         tokio::select! {
             biased;
@@ -105,6 +107,7 @@ pub async fn run_demanded<K: KubeApi, C: ConsulApi>(
                         running.wait.send_replace(wait);
                         continue;
                     }
+                    sentinels.post(&mut tasks, &controller, &query.datacenter);
                     let delay = SPREAD_PER_THOUSAND.mul_f64(running.len() as f64 / 1000.0).mul_f64(controller.dice.unit());
                     let (wait, waits) = watch::channel(wait);
                     let task = tasks.spawn(health(controller.clone(), query.clone(), delay, waits));

@@ -6,9 +6,10 @@
 mod look;
 mod session;
 mod sources;
+mod telling;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,13 +49,19 @@ impl Stored for Import {
 pub struct Progress {
     services: watch::Sender<()>,
     settled: AtomicBool,
+    in_conflict: AtomicUsize,
     /// Services to be created, changed and deleted that were not, by namespace and action.
     pending: Mutex<BTreeMap<String, BTreeMap<&'static str, u64>>>,
 }
 
 impl Default for Progress {
     fn default() -> Progress {
-        Progress { services: watch::Sender::new(()), settled: AtomicBool::new(false), pending: Mutex::default() }
+        Progress {
+            services: watch::Sender::new(()),
+            settled: AtomicBool::new(false),
+            in_conflict: AtomicUsize::new(0),
+            pending: Mutex::default(),
+        }
     }
 }
 
@@ -68,6 +75,16 @@ impl Progress {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.settled.load(Ordering::Relaxed)
+    }
+
+    /// How many imports have a service that could not get a name.
+    #[must_use]
+    pub fn in_conflict(&self) -> usize {
+        self.in_conflict.load(Ordering::Relaxed)
+    }
+
+    fn conflicts(&self, imports: usize) {
+        self.in_conflict.store(imports, Ordering::Relaxed);
     }
 
     /// How many Services are to be created, changed and deleted, and were not.
@@ -115,6 +132,7 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
             Ok(Definition::Served | Definition::Deleting) => {
                 tracing::info!("ConsulImports are defined: they are watched");
                 Session::new(controller.clone(), writers.clone()).run().await;
+                controller.imports.conflicts(0);
                 tracing::info!("ConsulImports are no longer defined; Services made for them stay");
                 NOTICED_WITHIN
             }

@@ -90,6 +90,12 @@ impl Leadership {
         self.shared.notebook.subscribe()
     }
 
+    /// Whether `consul8s/allow-removal` stands on the Lease: it is taken away when it was followed for all Services.
+    #[must_use]
+    pub fn is_to_release(&self) -> bool {
+        self.shared.notebook.borrow().allow_removal.is_some()
+    }
+
     /// Has something noted on the Lease, with its next renewal. Nothing without a claim: the leader notes for all.
     pub fn note(&self, note: impl FnOnce(&mut Notes)) {
         if self.claim().is_none() {

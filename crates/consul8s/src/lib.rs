@@ -31,6 +31,7 @@ pub mod release;
 pub mod remembered;
 pub mod resolve;
 pub mod run;
+pub mod sentinel;
 pub mod snapshot;
 pub mod stores;
 pub mod sync;

@@ -99,7 +99,8 @@ async fn wait<K: KubeApi, C: ConsulApi>(
         tokio::time::sleep(STEP).await;
     }
     loop {
-        let unfinished = controller.unfinished(leadership.is_none());
+        let releasing = leadership.is_some_and(Leadership::is_to_release);
+        let unfinished = controller.unfinished(leadership.is_none()) + usize::from(releasing);
         if unfinished == 0 || started.elapsed() > DONE_WITHIN {
             return Ok(unfinished);
         }

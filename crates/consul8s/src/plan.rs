@@ -40,6 +40,7 @@ struct ShownProblem<'a> {
 /// One of the two sides does not answer.
 pub async fn run(options: Options, args: PlanArgs, stop: CancellationToken) -> anyhow::Result<Exit> {
     let connection = options.access.connect().await?;
+    let options = options.in_context(&connection.namespace);
     let kube = Arc::new(Kube::new(&connection));
     let Some(uid) = run::cluster_uid(&*kube, true, &stop, || ()).await? else { return Ok(Exit::Failure) };
     let settings = options.settings(&uid, &connection.namespace);

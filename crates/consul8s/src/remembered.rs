@@ -9,7 +9,7 @@ use consul8s_core::consul::Read;
 use consul8s_core::guard::HoldId;
 use consul8s_core::import::CatalogQuery;
 use consul8s_core::kube::ObjectKey;
-use consul8s_core::ports::{ConsulApi, KubeApi};
+use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::time::UnixMillis;
 
 use crate::controller::Controller;
@@ -22,6 +22,9 @@ use crate::stores::round::Round;
 const EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked whether a datacenter is unknown, or a round is over.
 const SOON: Duration = Duration::from_millis(200);
+/// How long a release for all is in force at most: a Service whose writes fail for ever must not keep it so, and with it let go whatever
+/// is held next.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(60);
 /// What the agent's own datacenter is called on the Lease: a word that no datacenter can be called.
 const AGENTS: &str = "(agent)";
 
@@ -65,9 +68,17 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 Ok(_) => continue,
                 Err(error) => {
                     tracing::debug!(%error, "how far Consul has counted is not known");
+                    if datacenter.is_none() && !matches!(error.kind, ErrorKind::Forbidden | ErrorKind::Invalid) {
+                        // A server that has lost its leader leaves blocking queries waiting; this is how that shows.
+                        self.world().consul_fails(&error);
+                    }
                     continue;
                 }
             };
+            if datacenter.is_none() {
+                let now = self.clock.now();
+                self.world().consul_answers(now);
+            }
             let name = datacenter.as_deref().unwrap_or(AGENTS);
             self.compare_lineage(&datacenter, index, marks.get(name).copied(), services);
             leadership.note(|notes| notes.saw(name, index));
@@ -112,7 +123,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             drop(world);
             keys.into_iter().for_each(|key| self.queue.add(key));
         } else if let Some((text, round)) = &world.release
-            && round.is_over()
+            && (round.is_over() || round.age(self.clock.now()) >= FOLLOWED_WITHIN)
         {
             let text = text.clone();
             drop(world);

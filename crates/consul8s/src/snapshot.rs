@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use consul8s_core::ports::{ConsulApi, KubeApi};
+use consul8s_core::problem::Reason;
 use consul8s_core::settings::Direction;
 use consul8s_core::time::UnixMillis;
 
@@ -48,6 +49,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 Direction::ToKube => sourced.0 += 1,
                 Direction::ToConsul => sourced.1 += 1,
             }
+        }
+        let in_conflict = self.imports.in_conflict();
+        if in_conflict > 0 {
+            *problems.entry(Reason::NameConflict).or_default() += in_conflict as u64;
         }
         for (action, n) in self.imports.pending() {
             *pending.entry((Direction::ToKube, action)).or_default() += n;

@@ -54,11 +54,13 @@ pub struct Teller<K, C, T> {
 
 /// What is told of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum About {
+pub enum About {
     /// The Lease: what concerns all Services.
     Lease,
     /// One Service.
     Service(ObjectKey),
+    /// One ConsulImport.
+    Import(ObjectKey),
 }
 
 impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
@@ -126,8 +128,8 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
         if self.leadership.claim().is_none() {
             return;
         }
-        for (key, look) in looks {
-            self.look(About::Service(key), look);
+        for (about, look) in looks {
+            self.look(about, look);
         }
     }
 
@@ -181,6 +183,7 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
         let regarding = match &about {
             About::Lease => ObjectRef::lease(self.lease.clone(), None),
             About::Service(key) => ObjectRef::service(key.clone(), uid),
+            About::Import(key) => ObjectRef::import(key.clone(), uid),
         };
         let job = Job { regarding, events: telling.events, condition: telling.condition, pressing };
         let calls = self.calls.clone();

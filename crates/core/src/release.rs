@@ -131,8 +131,7 @@ pub fn on_lease(lease: &ObjectKey, annotations: &BTreeMap<String, String>) -> Ve
 #[must_use]
 pub fn on_condition(service: &KubeService) -> Vec<Hold> {
     let told = service.condition.iter().filter(|it| it.reason == Reason::RemovalHeld.as_str());
-    let words = told.flat_map(|it| it.message.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')));
-    let ids: BTreeSet<HoldId> = words.filter_map(HoldId::parse).collect();
+    let ids: BTreeSet<HoldId> = told.flat_map(|it| crate::tell::holds(&it.message)).collect();
     let of = |id| Hold { id, service: Some(service.key.clone()), lease: None, kept: Kept::Registrations(None) };
     ids.into_iter().map(of).collect()
 }

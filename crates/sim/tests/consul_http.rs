@@ -67,6 +67,9 @@ async fn health_has_the_real_ones_shape_and_headers() {
     ] {
         assert_eq!(reply.header(header), value, "{header}");
     }
+    let indented = client.get("/v1/health/service/FOO?stale&max_stale=10s&pretty").await;
+    assert_eq!((indented.json(), indented.index()), (reply.json(), 13));
+    assert!(indented.text.lines().count() > 20 && indented.text.ends_with("]\n"), "{}", indented.text);
     let polled = client.get("/v1/health/service/foo?index=1").await;
     assert_eq!(
         (polled.header("X-Consul-Query-Backend"), polled.header("X-Consul-KnownLeader")),

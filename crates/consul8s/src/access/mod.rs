@@ -51,7 +51,8 @@ pub struct Grant {
     pub why: &'static str,
 }
 
-/// The least rights in Kubernetes. Each verb of it is used; what is not in it is not asked for.
+/// The least rights in Kubernetes. Each verb of it is used; what is not in it is not asked for. What is read in the whole cluster is
+/// listed beside the same in its namespace, so that whoever must can take the wider right out and lose only what it is for.
 #[must_use]
 pub fn grants(needs: &Needs) -> Vec<Grant> {
     let writes = needs.policy != Policy::Observe;
@@ -113,9 +114,7 @@ pub fn grants(needs: &Needs) -> Vec<Grant> {
             &["create"],
             "Who may write. Kubernetes can't bind this verb to a name.",
         );
-        // The right to read all of them covers ours.
-        let verbs: &[&str] = if to_kube { &["update"] } else { &["get", "update"] };
-        all.named(Place::Lease, LEASES, "leases", verbs, &needs.lease, "The same.");
+        all.named(Place::Lease, LEASES, "leases", &["get", "update"], &needs.lease, "The same.");
     }
     all.grants
 }

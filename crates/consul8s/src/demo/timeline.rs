@@ -135,14 +135,15 @@ impl<W: Write> Timeline<W> {
         let kubectl = format!("kubectl --kubeconfig {}", kubeconfig.display());
         let looks = [
             format!("{kubectl} get services,endpointslices -A"),
-            format!("curl {consul}/v1/health/service/api"),
+            format!("{kubectl} get service api -o yaml"),
+            format!("curl '{consul}/v1/health/service/api?pretty'"),
             format!("curl {admin}/metrics"),
         ];
         let tries = [
             ("an instance fails", format!("curl -X PUT {consul}/v1/agent/check/fail/service:api-6")),
             ("and recovers", format!("curl -X PUT {consul}/v1/agent/check/pass/service:api-6")),
             ("a Kubernetes Service goes to Consul", format!("{kubectl} label service blog consul8s_source=kubernetes")),
-            ("look at it there", format!("curl {consul}/v1/health/service/blog")),
+            ("look at it there", format!("curl '{consul}/v1/health/service/blog?pretty'")),
             ("and it comes back", format!("{kubectl} label service blog consul8s_source-")),
         ];
         writeln!(self.out, "\nBoth worlds stay up. From another terminal, look inside:\n")?;

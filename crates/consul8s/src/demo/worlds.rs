@@ -103,7 +103,10 @@ pub fn changes(before: &Written, after: &Written) -> Vec<Change> {
         before: before.get(entry).cloned(),
         after: after.get(entry).cloned(),
     });
-    changes.filter(|change| change.before != change.after).collect()
+    let mut changes: Vec<Change> = changes.filter(|change| change.before != change.after).collect();
+    // As consul8s does them: nothing goes before what takes its place is there.
+    changes.sort_by_key(|change| change.after.is_none());
+    changes
 }
 
 fn registrations(catalog: &Catalog) -> Written {

@@ -9,6 +9,7 @@ use consul8s_core::consul::{HealthQuery, Read};
 use consul8s_core::import::{self, Action, Candidate, Definition, Import, Input, Need, Plan, Status};
 use consul8s_core::kube::{KubeService, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
+use consul8s_core::problem::{Reason, clean};
 use futures::StreamExt;
 use tokio::time::Instant;
 
@@ -57,7 +58,10 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         progress.set_pending(&namespace.0, changes(&plan.actions));
         let Some(writers) = self.writers.clone() else { return ended };
         let Some(claim) = writers.leadership().claim() else { return ended };
-        match self.write(plan, &claim).await {
+        let statuses = plan.statuses.clone();
+        let written = self.write(plan, &claim).await;
+        self.tell_of(&statuses);
+        match written {
             Ok(()) => {
                 progress.set_pending(&namespace.0, BTreeMap::new());
                 ended
@@ -89,10 +93,10 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         let alive: BTreeSet<&str> = self.imports.iter().map(|import| import.uid.as_str()).collect();
         self.memories.retain(|uid, _| alive.contains(uid.as_str()));
         for import in &imports {
-            let catalog = import.spec.catalog().and_then(|query| self.sources.catalogs.get(&query));
-            if let (Some(catalog), Some(memory)) = (catalog, self.memories.get_mut(&import.uid)) {
-                memory.note(import, &services, catalog);
-            }
+            let Some(query) = import.spec.catalog() else { continue };
+            let Some(catalog) = self.sources.catalogs.get(&query) else { continue };
+            let broken = self.sources.broken(&query).max(self.controller.world().lineages.broken(&query.datacenter));
+            self.memories.entry(import.uid.clone()).or_default().note(import, &services, catalog, broken);
         }
         let refused: BTreeMap<String, String> = self
             .refused
@@ -209,6 +213,9 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 match done {
                     Ok(made) => {
                         tracing::info!(import = %import, service = %made.key, "ServiceCreated for Consul service {service}");
+                        let message =
+                            format!("created Service {} for Consul service {}", made.key.name, clean(&service, 200));
+                        self.did(import, Reason::ServiceCreated, message);
                         self.note(Written::Service(made.key));
                         Ok(())
                     }
@@ -226,6 +233,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 self.count("delete", done.as_ref().err());
                 done?;
                 tracing::info!(import = %import, service = %service.key, "ServiceRemoved: {why}");
+                self.did(import, Reason::ServiceRemoved, format!("deleted Service {}: {why}", service.key.name));
                 self.note(Written::NotService(service.key.clone(), service.resource_version.clone()));
                 Ok(())
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use consul8s_core::import::{Definition, Memory};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi, KubeWriter, Watch, WatchEvent};
+use consul8s_core::problem::Reason;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -49,6 +50,10 @@ pub(super) struct Session<K, C, W> {
     /// Names that Kubernetes refused, and when.
     pub(super) refused: BTreeMap<ObjectKey, (String, Instant)>,
     pub(super) written: BTreeMap<Written, Instant>,
+    /// What was done for imports and has not been told yet.
+    pub(super) done: BTreeMap<ObjectKey, Vec<(Reason, String)>>,
+    /// Imports with a service that could not get a name.
+    pub(super) in_conflict: BTreeSet<ObjectKey>,
     queue: Queue<Namespace>,
     tasks: JoinSet<()>,
 }
@@ -65,6 +70,8 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             memories: BTreeMap::new(),
             refused: BTreeMap::new(),
             written: BTreeMap::new(),
+            done: BTreeMap::new(),
+            in_conflict: BTreeSet::new(),
             queue,
             tasks: JoinSet::new(),
         }
@@ -93,7 +100,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                     let wanted = self.imports.iter().filter_map(|import| import.spec.catalog()).collect();
                     self.sources.watch(wanted, &self.controller.consul, &self.controller.dice, &mut self.tasks, &news);
                 }
-                Some(told) = catalogs.recv() => if self.sources.told(told) { self.look_at_all() },
+                Some(told) = catalogs.recv() => if self.sources.told(told, self.controller.clock.now()) { self.look_at_all() },
                 Ok(()) = services.changed() => self.look_at_all(),
                 Ok(()) = async { match &mut gains { Some(gains) => gains.changed().await, None => std::future::pending().await } } => self.look_at_all(),
                 _ = audits.tick() => self.look_at_all(),
@@ -123,6 +130,9 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             WatchEvent::Applied(import) | WatchEvent::Deleted(import) => Some(import.key.namespace.clone()),
             WatchEvent::Listed(_) | WatchEvent::Failed(_) => None,
         };
+        if let WatchEvent::Deleted(import) = &event {
+            self.forget(&import.key);
+        }
         self.imports.take_in(number, event);
         match touched {
             Some(namespace) if was_synced => self.queue.add(Namespace(namespace)),

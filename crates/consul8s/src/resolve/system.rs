@@ -1,19 +1,26 @@
 //! The resolver that the system is configured for: its DNS servers, search domains and hosts file.
 
+use std::future::Future;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use consul8s_core::kube::Family;
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Either, select};
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RecordType;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
+use tokio::time::timeout;
 
 use super::{Found, Resolver};
+
+/// How long the other family is waited for once one has an address.
+const OTHER_WITHIN: Duration = Duration::from_secs(2);
 
 /// The resolver.
 pub struct System {
@@ -44,9 +51,18 @@ impl System {
     }
 
     async fn addresses(&self, name: &str) -> Result<Found, String> {
-        let (v4, v6) =
-            tokio::join!(self.resolver.lookup(name, RecordType::A), self.resolver.lookup(name, RecordType::AAAA));
-        let (v4, v6) = (records(v4), records(v6));
+        let v4 = pin!(self.resolver.lookup(name, RecordType::A).map(records));
+        let v6 = pin!(self.resolver.lookup(name, RecordType::AAAA).map(records));
+        let (v4, v6) = match select(v4, v6).await {
+            Either::Left((v4, rest)) => {
+                let v6 = other(&v4, rest).await;
+                (v4, v6)
+            }
+            Either::Right((v6, rest)) => {
+                let v4 = other(&v6, rest).await;
+                (v4, v6)
+            }
+        };
         let failed = match (&v4, &v6) {
             (Err(why), Err(_)) => return Err(why.clone()),
             (Err(_), Ok(_)) => Some(Family::V4),
@@ -75,8 +91,19 @@ struct Records {
     good_for: Duration,
 }
 
+type Answer = Result<Records, String>;
+
+/// The other family. A server that is deaf to it must not cost the addresses that are there.
+async fn other(first: &Answer, rest: impl Future<Output = Answer>) -> Answer {
+    if first.as_ref().is_ok_and(|found| !found.addresses.is_empty()) {
+        let late = |_| Err(format!("no answer within {OTHER_WITHIN:?}"));
+        return timeout(OTHER_WITHIN, rest).await.unwrap_or_else(late);
+    }
+    rest.await
+}
+
 /// No records are an answer too.
-fn records(found: Result<Lookup, NetError>) -> Result<Records, String> {
+fn records(found: Result<Lookup, NetError>) -> Answer {
     match found {
         Ok(lookup) => Ok(Records {
             addresses: lookup.answers().iter().filter_map(|record| record.data.ip_addr()).collect(),

@@ -20,7 +20,7 @@ use consul8s_core::guard;
 use consul8s_core::intent::{self, Intent};
 use consul8s_core::kube::{KubeService, KubeSlice, ObjectKey};
 use consul8s_core::neighbours::Neighbours;
-use consul8s_core::ports::{ApiError, ErrorKind};
+use consul8s_core::ports::ApiError;
 use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::claims::{Claim, Claims};
@@ -235,11 +235,8 @@ impl World {
         }
     }
 
-    /// Consul did not answer as it should. Told once; what is published stays. That one query is refused says nothing about the rest.
+    /// Consul did not answer as it should. Told once; what is published stays.
     pub fn consul_fails(&mut self, error: &ApiError) {
-        if matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound) {
-            return;
-        }
         if self.consul_trouble.replace(error.clone()).is_none() {
             tracing::warn!(%error, "Consul does not answer as it should; what stands stays, and it is asked again");
         }

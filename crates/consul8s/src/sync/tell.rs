@@ -17,7 +17,7 @@ use super::{Applied, Planned};
 use crate::controller::Controller;
 use crate::stores::World;
 use crate::stores::record::{State, Told};
-use crate::teller::Mailbox;
+use crate::teller::{About, Mailbox};
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Leaves the look for the teller, if there may be something to tell.
@@ -45,7 +45,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let mut look = view.look(key);
         look.done.extend(deeds);
         self.settle_attempts(key, &view, &mut look);
-        mailbox.leave(key, look);
+        mailbox.leave(&About::Service(key.clone()), look);
     }
 
     /// A write that got no answer may have been carried out all the same: then the next look finds nothing to do, and tells it.

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::{Mailbox, Teller};
+use super::{About, Mailbox, Teller};
 use crate::clock::{BootClock, Clock};
 use crate::controller::Controller;
 use crate::leader::{Election, Keeper, Leadership};
@@ -362,7 +362,7 @@ async fn what_is_done_with_the_gain_of_a_claim_is_told() {
             leadership.wait(Duration::from_secs(5)).await.unwrap();
             let done = BTreeMap::from([(Reason::Registered, "1 of 1 registered".to_owned())]);
             let service = Some(Subject { uid: "u".to_owned(), ..Subject::default() });
-            mailbox.leave(&ObjectKey::new("shop", "db"), Look { done, service, ..Look::default() });
+            mailbox.leave(&About::Service(ObjectKey::new("shop", "db")), Look { done, service, ..Look::default() });
         });
         seconds(5).await;
         told.await.unwrap();

@@ -20,8 +20,10 @@
 //! | `to_kube/bad_input.rs`, `hostile.rs` | "Bad input": refused values of each annotation, and what a catalog may hold |
 //! | `to_kube/services.rs`, `warnings.rs`, `zones.rs` | §2: type, selector, families, ports, labels; warnings; zones and hints; D4 |
 //! | `to_kube/installations.rs`, `scope.rs` | §2 slices of another installation; §1 which namespaces |
+//! | `to_kube/hostnames.rs` | §2 hostnames, with a name server |
 //! | `to_kube/guide.rs` | the examples of docs/guides/to-kubernetes.md |
 //! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
+//! | `to_kube/release.rs` | §5 `release` |
 //! | `to_consul/documented.rs` | §4 registration; the original's manifest for this direction |
 //! | `to_consul/settings.rs` | §4 annotations: addresses, ID, name, port, tags, remove_registration |
 //! | `to_consul/addresses.rs` | §4 each address source, and the order of `auto` |
@@ -36,6 +38,7 @@
 //! | `to_consul/removal.rs` | §4 removal |
 //! | `import/create.rs` | §3 ConsulImport: which Services are made, and how |
 //! | `import/removal.rs` | §3 ConsulImport: which Services go, and which stay |
+//! | `import/telling.rs` | §3, §6: Events of an import; ports, names, age, held endpoints |
 //! | `robustness/restart.rs` | D2, S9: a restart writes nothing |
 //! | `robustness/outages.rs` | S2, §5 at start: either side down and up |
 //! | `robustness/ha.rs` | §7, L5, S6: two replicas, one Lease |

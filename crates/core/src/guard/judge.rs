@@ -74,6 +74,8 @@ struct Loss {
     ready: BTreeSet<EndpointId>,
     came: usize,
     left: Vec<UnixMillis>,
+    /// How many of those nobody came for.
+    lost: usize,
     /// Whether hold (a) applies.
     held: bool,
 }
@@ -181,7 +183,7 @@ impl Pass<'_, '_> {
         let lost = left.len().saturating_sub(came);
         let (after, before) = (ready.len(), ready.len() + lost);
         let held = (after == 0 && lost >= 1) || (before >= 3 && after * 2 < before);
-        Loss { ready, came, left, held }
+        Loss { ready, came, left, lost, held }
     }
 
     /// Writes the ledger's line, with what was under a mass hold before this pass, and asks whether this is a mass.
@@ -271,12 +273,14 @@ fn held_by(
     settings: &Settings,
 ) -> Result<Option<Kind>, Evidence> {
     let lasts_still = |kind: Kind| !absence.outlasted(kind.lasts(settings));
+    // That others were shown again, or released, says nothing about this one; that others came for it does.
+    let goes_on = loss.lost > 0 && absence.mark.as_ref().is_some_and(|mark| mark.kind == Kind::Mass);
     match state {
         State::Unknowable(kind) => Ok(Some(*kind)),
         State::Awaiting => Ok(None),
         // What was held before we started stays held so until it can be told whether it still is to be.
         State::Confirmed(_) if climate.known_at.is_some() => Ok(absence.mark.as_ref().map(|mark| mark.kind)),
-        State::Confirmed(_) if climate.mass && lasts_still(Kind::Mass) => Ok(Some(Kind::Mass)),
+        State::Confirmed(_) if (climate.mass || goes_on) && lasts_still(Kind::Mass) => Ok(Some(Kind::Mass)),
         State::Confirmed(_) if loss.held && lasts_still(Kind::Service) => Ok(Some(Kind::Service)),
         State::Confirmed(evidence) => Err(evidence.clone()),
     }

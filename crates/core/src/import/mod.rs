@@ -12,6 +12,7 @@ mod plan;
 mod select;
 mod service;
 mod status;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +26,7 @@ pub use own::finalizers;
 pub use plan::{Action, Input, Need, Plan, Removal, plan};
 pub use service::{Candidate, NewService};
 pub use status::{ImportCondition, Status};
+pub use telling::look;
 
 /// Finalizer of an import, under which its deletion policy is carried out.
 pub const FINALIZER: &str = "consul8s.io/import";

@@ -20,6 +20,7 @@ use crate::kube::{Condition, ConditionStatus};
 use crate::problem::{Problem, Reason};
 
 use super::look::{Course, Look};
+use super::matter::Matter;
 
 /// Reasons that may stand in a condition beside those of all being well, the weightiest first.
 const ORDER: &[Reason] = &[
@@ -81,7 +82,14 @@ pub(super) fn wish(look: &Look, lasting: bool, stands: bool) -> Wish {
     let mut problems: Vec<&Problem> = look.problems.iter().chain(&look.common).collect();
     problems.sort_by_key(|problem| (weight(problem.reason), problem.message.as_str()));
     let main = problems.first().copied();
-    let main_says = |status| main.map_or(Wish::Keep, |main| says(status, main.reason, &main.message, look, &problems));
+    let main_says = |status| {
+        let Some(main) = main else { return Wish::Keep };
+        // Each hold is known by its own id, so that all of them stand there.
+        let all = problems.iter().filter(|problem| problem.reason == Reason::RemovalHeld);
+        let holds = all.map(|problem| problem.message.as_str()).collect::<Vec<_>>().join("; ");
+        let message = if main.reason == Reason::RemovalHeld { &holds } else { &main.message };
+        says(status, main.reason, message, look, &problems)
+    };
     let of_course = |status, reason: Reason, message: &str| says(status, reason, message, &Look::default(), &problems);
     match &look.course {
         Course::Suspended => of_course(ConditionStatus::Unknown, Reason::Suspended, SUSPENDED),
@@ -114,11 +122,12 @@ fn says(status: ConditionStatus, reason: Reason, message: &str, look: &Look, pro
     Wish::Stands { status, reason, message: parts.join("; ") }
 }
 
-/// The reasons that a condition which stands has told already.
-pub(super) fn told(condition: &Condition) -> BTreeSet<Reason> {
+/// What a condition that stands has told already.
+pub(super) fn told(condition: &Condition) -> BTreeSet<Matter> {
     let last = condition.message.rsplit("; ").next().unwrap_or_default();
-    let others = last.strip_prefix(ALSO).into_iter().flat_map(|list| list.split(", "));
-    others.chain([condition.reason.as_str()]).filter_map(Reason::parse).collect()
+    let others = last.strip_prefix(ALSO).into_iter().flat_map(|list| list.split(", ")).filter_map(Reason::parse);
+    let main = Reason::parse(&condition.reason).map(|reason| Matter::all(reason, &condition.message));
+    main.into_iter().flatten().chain(others.map(Matter::from)).collect()
 }
 
 #[cfg(test)]

@@ -46,6 +46,12 @@ impl ObjectRef {
         ObjectRef { api_version: "v1", kind: "Service", key, uid }
     }
 
+    /// A ConsulImport.
+    #[must_use]
+    pub fn import(key: ObjectKey, uid: Option<String>) -> ObjectRef {
+        ObjectRef { api_version: "consul8s.io/v1alpha1", kind: "ConsulImport", key, uid }
+    }
+
     /// A Lease.
     #[must_use]
     pub fn lease(key: ObjectKey, uid: Option<String>) -> ObjectRef {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::kube::{Condition, KubeService};
-use crate::problem::{Problem, Reason};
+use crate::problem::{MAX_MESSAGE, Problem, Reason};
 
 /// What a look found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,9 +71,19 @@ pub enum Course {
 impl Look {
     /// Takes in a newer look. What was done adds up.
     pub fn update(&mut self, newer: Look) {
-        let mut done = std::mem::take(&mut self.done);
+        let done = std::mem::take(&mut self.done);
         *self = newer;
-        done.append(&mut self.done);
-        self.done = done;
+        let newer = std::mem::replace(&mut self.done, done);
+        newer.into_iter().for_each(|(reason, message)| self.add_done(reason, message));
+    }
+
+    /// Adds what was done. Where a message says how it stands, the last one tells all; where it names what was done, they add up.
+    pub fn add_done(&mut self, reason: Reason, message: String) {
+        let adds_up = matches!(reason, Reason::ServiceCreated | Reason::ServiceRemoved);
+        match self.done.get_mut(&reason).filter(|_| adds_up) {
+            Some(known) if known.len() < MAX_MESSAGE => *known = format!("{known}; {message}"),
+            Some(_) => {}
+            None => drop(self.done.insert(reason, message)),
+        }
     }
 }

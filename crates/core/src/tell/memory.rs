@@ -10,6 +10,7 @@ use crate::time::UnixMillis;
 use super::condition::{self, Wish};
 use super::event::EventSpec;
 use super::look::{Course, Look};
+use super::matter::Matter;
 use super::pace::Pace;
 
 /// How long what is new is left to settle: a start, or a rollout, is many changes that are one to a person.
@@ -29,7 +30,7 @@ pub struct Memory {
     look: Look,
     uid: Option<String>,
     /// Problems that were told, and since when they are gone.
-    told: BTreeMap<Reason, Option<UnixMillis>>,
+    told: BTreeMap<Matter, Option<UnixMillis>>,
     /// When what was done was last told.
     done_at: BTreeMap<Reason, UnixMillis>,
     events: Pace,
@@ -96,7 +97,7 @@ impl Memory {
         if let Some(service) = &look.service
             && self.uid.as_ref() != Some(&service.uid)
         {
-            let told = service.condition.iter().flat_map(condition::told).map(|reason| (reason, None)).collect();
+            let told = service.condition.iter().flat_map(condition::told).map(|matter| (matter, None)).collect();
             *self = Memory { uid: Some(service.uid.clone()), told, ..Memory::default() };
         }
         self.look.update(look);
@@ -125,11 +126,11 @@ impl Memory {
     pub fn tell(&mut self, shared: &BTreeSet<Reason>, now: UnixMillis, pressing: bool) -> Telling {
         let lasts_at = self.lasting.map(|since| since.after(LASTS)).filter(|at| *at > now);
         let levels = self.levels(now);
-        for (reason, _) in levels.iter().filter(|(reason, _)| shared.contains(reason)) {
-            self.told.entry(*reason).or_default();
+        for (matter, _) in levels.iter().filter(|(matter, _)| shared.contains(&matter.reason)) {
+            self.told.entry(matter.clone()).or_default();
         }
-        let untold: Vec<(Reason, String)> =
-            levels.into_iter().filter(|(reason, _)| !self.told.contains_key(reason)).collect();
+        let untold: Vec<(Matter, String)> =
+            levels.into_iter().filter(|(matter, _)| !self.told.contains_key(matter)).collect();
         let change = self.change(now);
         if untold.is_empty() && change.is_none() && self.look.done.is_empty() {
             self.news = None;
@@ -172,25 +173,26 @@ impl Memory {
         self.news.get_or_insert(now);
     }
 
-    /// Problems, by reason, each with the messages of all that have it, the weightiest first; and that it is suspended.
-    fn levels(&self, now: UnixMillis) -> Vec<(Reason, String)> {
-        let mut by_reason: BTreeMap<(usize, Reason), Vec<&str>> = BTreeMap::new();
+    /// Problems, each with the messages of all that are the same matter, the weightiest first; and that it is suspended.
+    fn levels(&self, now: UnixMillis) -> Vec<(Matter, String)> {
+        let mut levels: BTreeMap<(usize, Matter), Vec<&str>> = BTreeMap::new();
         for Problem { reason, message } in &self.look.problems {
             if reason.kind() == ReasonKind::Warning {
-                by_reason.entry((condition::weight(*reason), *reason)).or_default().push(message);
+                let matter = Matter::of(*reason, message);
+                levels.entry((condition::weight(*reason), matter)).or_default().push(message);
             }
         }
         match &self.look.course {
             Course::Suspended => {
-                by_reason.insert((0, Reason::Suspended), vec![condition::SUSPENDED]);
+                levels.insert((0, Matter::from(Reason::Suspended)), vec![condition::SUSPENDED]);
             }
             // What concerns a Service alone: that Consul is away does not.
             Course::Failing(reason, why) if self.lasts(now) && reason.stops() => {
-                by_reason.entry((condition::weight(*reason), *reason)).or_default().push(why);
+                levels.entry((condition::weight(*reason), Matter::from(*reason))).or_default().push(why);
             }
             _ => {}
         }
-        by_reason.into_iter().map(|((_, reason), messages)| (reason, messages.join("; "))).collect()
+        levels.into_iter().map(|((_, matter), messages)| (matter, messages.join("; "))).collect()
     }
 
     fn lasts(&self, now: UnixMillis) -> bool {
@@ -203,11 +205,11 @@ impl Memory {
         if matches!(self.look.course, Course::Waiting(_)) {
             return;
         }
-        let there: BTreeSet<Reason> = self.levels(now).into_iter().map(|(reason, _)| reason).collect();
+        let there: BTreeSet<Matter> = self.levels(now).into_iter().map(|(matter, _)| matter).collect();
         let common: BTreeSet<Reason> = self.look.common.iter().map(|problem| problem.reason).collect();
-        self.told.retain(|reason, gone| {
+        self.told.retain(|matter, gone| {
             let long = gone.is_some_and(|since| now.since(since) >= AGAIN);
-            match there.contains(reason) || common.contains(reason) {
+            match there.contains(matter) || common.contains(&matter.reason) {
                 true => *gone = None,
                 false => drop(gone.get_or_insert(now)),
             }
@@ -217,18 +219,18 @@ impl Memory {
 
     fn events(
         &mut self,
-        untold: Vec<(Reason, String)>,
+        untold: Vec<(Matter, String)>,
         later: &mut BTreeSet<UnixMillis>,
         now: UnixMillis,
         pressing: bool,
     ) -> Vec<EventSpec> {
         let mut events = Vec::new();
-        for (reason, message) in untold {
+        for (matter, message) in untold {
             let at = self.events.free_at(now, 0);
             if at <= now || pressing {
-                self.told.insert(reason, None);
                 self.events.spend(now);
-                events.push(EventSpec::new(reason, &message));
+                events.push(EventSpec::new(matter.reason, &message));
+                self.told.insert(matter, None);
             } else {
                 later.insert(at);
             }

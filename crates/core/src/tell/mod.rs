@@ -17,6 +17,7 @@ mod condition;
 mod counts;
 mod event;
 mod look;
+mod matter;
 mod memory;
 mod pace;
 
@@ -30,4 +31,5 @@ pub use condition::Wish;
 pub use counts::{endpoints, endpoints_moved, registered_ids, registrations, whereabouts};
 pub use event::{EventSpec, ObjectRef};
 pub use look::{Course, Look, Subject};
+pub(crate) use matter::holds;
 pub use memory::{ConditionChange, Memory, Telling};

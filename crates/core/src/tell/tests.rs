@@ -441,3 +441,29 @@ fn a_condition_that_cannot_be_written_waits() {
         61 True EndpointsUpdated since 61: 3 of 3 published
     "#]]);
 }
+
+#[test]
+fn each_hold_is_told_once_and_all_of_them_stand_in_the_condition() {
+    const FIRST: (Reason, &str) = (Reason::RemovalHeld, "holding 1 of 3 (h-aaaaaa, 60s)");
+    const SECOND: (Reason, &str) = (Reason::RemovalHeld, "holding 1 of 3 (h-bbbbbb, 10m)");
+    let mut story = Story::new();
+    story.settled(ALL_WELL, &[FIRST]);
+    story.seconds(30);
+    story.settled(ALL_WELL, &[FIRST, SECOND]);
+    story.seconds(30);
+    // Gone for a moment, and another one: that is news, though the reason is not.
+    story.settled(ALL_WELL, &[SECOND]);
+    story.seconds(5);
+    story.settled(ALL_WELL, &[(Reason::RemovalHeld, "holding 2 of 3 (h-cccccc, 60s)")]);
+    story.seconds(60);
+    let events: Vec<&str> = story.out.lines().filter(|line| line.contains(" Warning RemovalHeld: ")).collect();
+    assert_eq!(events.len(), 3, "{}", story.out);
+    // A restart finds both in the condition, and tells neither again.
+    let both = "holding 1 of 3 (h-aaaaaa, 60s); holding 1 of 3 (h-bbbbbb, 10m); 3 of 3 published";
+    let condition =
+        Condition { status: ConditionStatus::False, reason: "RemovalHeld".into(), message: both.into(), since: START };
+    let mut story = Story::of(Some(condition));
+    story.settled(ALL_WELL, &[FIRST, SECOND]);
+    story.seconds(120);
+    assert_eq!(story.out, "", "nothing is told again");
+}

@@ -9,7 +9,9 @@ mod reads;
 mod writes;
 
 use bytes::Bytes;
+use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
 use super::body::{Body, deliver, whole};
@@ -64,6 +66,9 @@ where
         Err(Failure::Cut) => return Err(Cut),
         Err(Failure::Status(status, text)) => whole(status, TEXT, text),
     };
+    if call.has("pretty") && response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == JSON) {
+        response = pretty(response).await?;
+    }
     let policy = if world.faults().hidden.is_some() { "deny" } else { "allow" };
     put(&mut response, "x-consul-default-acl-policy", policy);
     deliver(verdict, response).await
@@ -114,6 +119,15 @@ fn failure(status: u16, text: impl Into<String>) -> Failure {
 
 fn json(value: &Value) -> Response<Body> {
     whole(StatusCode::OK, JSON, value.to_string())
+}
+
+/// The same answer for people: indented.
+async fn pretty(response: Response<Body>) -> Result<Response<Body>, Cut> {
+    let (head, body) = response.into_parts();
+    let bytes = body.collect().await?.to_bytes();
+    let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let body = Full::new(Bytes::from(format!("{value:#}\n"))).map_err(|never| match never {});
+    Ok(Response::from_parts(head, body.boxed_unsync()))
 }
 
 /// An agent's answer to a write: nothing.

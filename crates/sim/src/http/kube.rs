@@ -5,6 +5,7 @@ mod discovery;
 mod encode;
 mod lists;
 mod path;
+mod table;
 mod watches;
 mod writes;
 
@@ -63,7 +64,7 @@ fn route(world: &KubeWorld, call: &Call) -> Answer {
     }
     let watching = call.is_true("watch");
     match (&call.method, target.name.is_some()) {
-        (&Method::GET, true) => lists::get(world, &target),
+        (&Method::GET, true) => lists::get(world, call, &target),
         (&Method::GET, false) if watching => watches::watch(world, call, &target),
         (&Method::GET, false) => lists::list(world, call, &target),
         (&Method::POST, false) => writes::create(world, call, &target),

@@ -1,20 +1,23 @@
 //! Consul as a scenario sees it: all of it, shared with other scenarios, so that names must be one's own.
 
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 
 use super::Outcome;
 use super::http::{Http, Reply};
+use super::wait::so;
 
 /// How long a blocking query waits at most.
 const WAIT: Duration = Duration::from_secs(2);
 
-/// A client for one agent.
+/// A client for one agent at a time.
 #[derive(Clone)]
 pub(crate) struct Consul {
-    http: Http,
+    http: Arc<Mutex<Http>>,
 }
 
 /// One instance, as it is registered in the catalog on a node without agent, or with the agent.
@@ -49,7 +52,26 @@ impl Instance {
 
 impl Consul {
     pub(crate) fn new(address: &str) -> Consul {
-        Consul { http: Http::plain(address) }
+        Consul { http: Arc::new(Mutex::new(Http::plain(address))) }
+    }
+
+    /// Asks this agent from now on; clones do so too.
+    pub(crate) fn go_to(&self, address: &str) {
+        *lock(&self.http) = Http::plain(address);
+    }
+
+    /// All that Consul knows.
+    pub(crate) async fn snapshot(&self) -> Outcome<Bytes> {
+        let reply = self.reply(Method::GET, "/v1/snapshot", None).await?;
+        so(reply.status.is_success(), || format!("GET /v1/snapshot: {} {}", reply.status, reply.text()))?;
+        Ok(reply.body)
+    }
+
+    /// Has Consul know this and nothing else.
+    pub(crate) async fn restore(&self, snapshot: Bytes) -> Outcome {
+        let http = lock(&self.http).clone();
+        let reply = http.send(Method::PUT, "/v1/snapshot", "application/octet-stream", snapshot).await?;
+        so(reply.status.is_success(), || format!("PUT /v1/snapshot: {} {}", reply.status, reply.text()))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Outcome<Value> {
@@ -143,8 +165,15 @@ impl Consul {
         let path = format!("/v1/health/service/{service}?index={index}&wait={}s", WAIT.as_secs());
         let reply = self.reply(Method::GET, &path, None).await?;
         let found = reply.json().map_err(|why| format!("GET {path}: {why}"))?;
-        let index = reply.headers.get("x-consul-index").and_then(|value| value.to_str().ok()?.parse().ok());
-        Ok((index.unwrap_or(0), list(&found)))
+        Ok((index_of(&reply), list(&found)))
+    }
+
+    /// The services of a node by ID, with the index, once that is above `index`, or after two seconds; at once for 0.
+    pub(crate) async fn node_after(&self, node: &str, index: u64) -> Outcome<(u64, Vec<Value>)> {
+        let path = format!("/v1/catalog/node-services/{node}?index={index}&wait={}s", WAIT.as_secs());
+        let reply = self.reply(Method::GET, &path, None).await?;
+        let found = reply.json().map_err(|why| format!("GET {path}: {why}"))?;
+        Ok((index_of(&reply), list(&found["Services"])))
     }
 
     /// One service on a node, as the catalog has it.
@@ -155,8 +184,17 @@ impl Consul {
 
     async fn reply(&self, method: Method, path: &str, body: Option<&Value>) -> Outcome<Reply> {
         // Real agents want no body where they have nothing to read.
-        self.http.ask(method, path, "application/json", body.filter(|body| !body.is_null())).await
+        let http = lock(&self.http).clone();
+        http.ask(method, path, "application/json", body.filter(|body| !body.is_null())).await
     }
+}
+
+fn index_of(reply: &Reply) -> u64 {
+    reply.headers.get("x-consul-index").and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(0)
+}
+
+fn lock(http: &Mutex<Http>) -> MutexGuard<'_, Http> {
+    http.lock().expect("nobody panics while choosing an agent")
 }
 
 /// The items of a list; none for null.

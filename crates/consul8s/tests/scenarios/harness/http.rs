@@ -68,9 +68,14 @@ impl Http {
 
     /// Sends a request and reads the whole answer.
     pub(crate) async fn ask(&self, method: Method, path: &str, kind: &str, body: Option<&Value>) -> Outcome<Reply> {
+        self.send(method, path, kind, in_bytes(body)).await
+    }
+
+    /// The same with a body that is anything.
+    pub(crate) async fn send(&self, method: Method, path: &str, kind: &str, body: Bytes) -> Outcome<Reply> {
         let what = format!("{method} {}{path}", self.base);
         let whole = async {
-            let (head, body) = self.open(method, path, kind, body).await?.into_parts();
+            let (head, body) = self.begin(method, path, kind, body).await?.into_parts();
             let body = body.collect().await.map_err(|why| format!("reading the answer: {why}"))?.to_bytes();
             Ok(Reply { status: head.status, headers: head.headers, body })
         };
@@ -88,17 +93,24 @@ impl Http {
         kind: &str,
         body: Option<&Value>,
     ) -> Outcome<Response<Incoming>> {
+        self.begin(method, path, kind, in_bytes(body)).await
+    }
+
+    async fn begin(&self, method: Method, path: &str, kind: &str, body: Bytes) -> Outcome<Response<Incoming>> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if body.is_some() {
+        if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, kind);
         }
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|why| why.to_string())?;
+        let request = request.body(Full::new(body)).map_err(|why| why.to_string())?;
         self.client.request(request).await.map_err(|why| reasons(&why))
     }
+}
+
+fn in_bytes(body: Option<&Value>) -> Bytes {
+    body.map(Value::to_string).unwrap_or_default().into()
 }
 
 impl Reply {

@@ -37,6 +37,11 @@ pub(crate) struct Kube {
 }
 
 impl Kube {
+    /// The same API, another namespace, which is there.
+    pub(crate) fn elsewhere(&self, namespace: &str) -> Kube {
+        Kube { http: self.http.clone(), namespace: namespace.to_owned() }
+    }
+
     /// Makes the namespace.
     pub(crate) async fn in_new_namespace(http: Http, namespace: &str) -> Outcome<Kube> {
         let body = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
@@ -127,6 +132,15 @@ impl Kube {
 
     /// Follows the slices of a Service from now on.
     pub(crate) async fn follow(&self, service: &str) -> Outcome<Following> {
+        self.follow_slices(Some(service)).await
+    }
+
+    /// Follows all slices from now on.
+    pub(crate) async fn follow_all(&self) -> Outcome<Following> {
+        self.follow_slices(None).await
+    }
+
+    async fn follow_slices(&self, service: Option<&str>) -> Outcome<Following> {
         let list = self.call(Method::GET, &self.path(SLICES, ""), JSON, None).await?;
         let version = text(&list["metadata"]["resourceVersion"]);
         let query = format!("{}?watch=true&resourceVersion={version}", self.path(SLICES, ""));
@@ -136,7 +150,7 @@ impl Kube {
         }
         let items = list["items"].as_array().cloned().unwrap_or_default();
         let mut following = Following {
-            service: service.to_owned(),
+            service: service.map(str::to_owned),
             slices: BTreeMap::new(),
             stream: answer.into_body(),
             read: BytesMut::new(),
@@ -158,9 +172,9 @@ impl Kube {
     }
 }
 
-/// The slices of a Service as a watch shows them.
+/// The slices of a Service, or all, as a watch shows them.
 pub(crate) struct Following {
-    service: String,
+    service: Option<String>,
     slices: BTreeMap<String, Value>,
     stream: Incoming,
     read: BytesMut,
@@ -190,7 +204,7 @@ impl Following {
 
     fn put(&mut self, slice: Value) {
         let name = text(&slice["metadata"]["name"]);
-        if is_of(&slice, &self.service) {
+        if self.service.as_ref().is_none_or(|service| is_of(&slice, service)) {
             self.slices.insert(name, slice);
         } else {
             self.slices.remove(&name);

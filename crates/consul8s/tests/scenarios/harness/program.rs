@@ -1,5 +1,6 @@
 //! The program under test: the real binary, told everything by flags, watched from outside.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -23,6 +24,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 const WATCHDOG: &str =
     r#"exec 3<&0 </dev/null; ( read -r _ <&3 || { kill -s KILL $$; rm -rf "$0"; } ) & exec "$@" 3<&-"#;
 
+/// Runs the rest of its arguments with another file as the system's configuration of DNS.
+const WITH_DNS: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
+
 /// A command line to be run.
 pub(crate) struct Launch {
     pub(super) folder: PathBuf,
@@ -34,6 +38,8 @@ pub(crate) struct Launch {
     pub(super) flags: Vec<String>,
     /// More of its environment.
     pub(super) environment: Vec<(String, String)>,
+    /// The name server to ask instead of the system's.
+    pub(super) dns: Option<Ipv4Addr>,
 }
 
 /// How a command ended.
@@ -75,6 +81,11 @@ impl Launch {
         Launch { consul: address.to_owned(), ..self }
     }
 
+    /// With this name server, in a mount namespace of its own: only root may.
+    pub(crate) fn dns(self, server: Ipv4Addr) -> Launch {
+        Launch { dns: Some(server), ..self }
+    }
+
     /// With this kubeconfig.
     pub(crate) fn kubeconfig(self, path: &Path) -> Launch {
         Launch { kubeconfig: path.to_owned(), ..self }
@@ -95,7 +106,14 @@ impl Launch {
         let log = self.log_file();
         let file = || std::fs::File::create(&log).map_err(|why| format!("creating {}: {why}", log.display()));
         let mut command = Command::new("/bin/sh");
-        command.arg("-c").arg(WATCHDOG).arg(&self.folder).arg(BINARY).args(self.arguments());
+        command.arg("-c").arg(WATCHDOG).arg(&self.folder);
+        if let Some(server) = self.dns {
+            let path = self.folder.join("resolv.conf");
+            let text = format!("nameserver {server}\noptions timeout:1 attempts:1\n");
+            std::fs::write(&path, text).map_err(|why| format!("writing {}: {why}", path.display()))?;
+            command.args(["unshare", "--mount", "/bin/sh", "-c", WITH_DNS]).arg(path);
+        }
+        command.arg(BINARY).args(self.arguments());
         let output = file()?;
         let errors = output.try_clone().map_err(|why| why.to_string())?;
         self.surroundings(&mut command).stdin(Stdio::piped()).stdout(output).stderr(errors);

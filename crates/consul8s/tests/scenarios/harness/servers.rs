@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use consul8s_sim::{ConsulWorld, KubeWorld, Server, serve_consul, serve_kube};
 use consul8s_testbed::{ConsulOptions, Kubernetes, KubernetesOptions, TestbedError};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 
@@ -165,6 +165,33 @@ impl Servers {
         }
     }
 
+    /// Ends etcd: the API server goes on, and answers next to nothing; only real ones have one.
+    pub(crate) async fn stop_etcd(&self) -> Outcome {
+        match self {
+            Servers::Sim(_) => Err("the simulated API server has no etcd".to_owned()),
+            Servers::Real(pair) => {
+                pair.kube.lock().await.stop_etcd().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Starts etcd where it was and with what it knew.
+    pub(crate) async fn start_etcd(&self) -> Outcome {
+        match self {
+            Servers::Sim(_) => Err("the simulated API server has no etcd".to_owned()),
+            Servers::Real(pair) => pair.kube.lock().await.start_etcd().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// What the API server has written down of each request so far; only real ones do.
+    pub(crate) async fn audit_events(&self) -> Outcome<Vec<Value>> {
+        match self {
+            Servers::Sim(_) => Err("the simulated API server keeps no log".to_owned()),
+            Servers::Real(pair) => pair.kube.lock().await.audit_events().map_err(|why| told(&why)),
+        }
+    }
+
     /// An agent on a node of its own, which has joined Consul; only real ones have any.
     pub(crate) async fn client_agent(&self, node: &str) -> Outcome<consul8s_testbed::Consul> {
         match self {
@@ -177,7 +204,7 @@ impl Servers {
 impl RealPair {
     async fn start() -> Outcome<RealPair> {
         // With the controllers that touch what consul8s makes: they must get along.
-        let options = KubernetesOptions { controller_manager: true, ..KubernetesOptions::default() };
+        let options = KubernetesOptions { controller_manager: true, audit: true };
         // Each program that ended leaves some blocking queries behind.
         let many = ConsulOptions { connections_per_client: 4096, ..ConsulOptions::default() };
         let (consul, kube) = tokio::join!(consul8s_testbed::Consul::start(many), Kubernetes::start(options));

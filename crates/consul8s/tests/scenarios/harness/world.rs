@@ -59,10 +59,10 @@ impl World {
         format!("{name}-{}", self.namespace)
     }
 
-    /// An instance of the Consul service `own(service)`, on a node of its own, at `10.0.0.N:8080`.
+    /// An instance of the Consul service `own(service)`, on a node of its own, at `10.X.0.N:8080`.
     pub(crate) fn instance(&self, service: &str) -> Instance {
         let number = self.nodes.fetch_add(1, Ordering::SeqCst) + 1;
-        let address = format!("10.{}.0.{number}", 50 + self.number % 200);
+        let address = format!("10.{}.{}.{}", 50 + self.number % 200, number / 250, number % 250);
         let node = self.own(&format!("vm-{number}"));
         let service = self.own(service);
         let id = format!("{service}-{number}");
@@ -120,6 +120,7 @@ impl World {
             lease: self.namespace.clone(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: Vec::new(),
+            dns: None,
         }
     }
 
@@ -150,6 +151,13 @@ impl World {
         let path = self.folder.path().join("kubeconfig-elsewhere");
         let url = self.servers.kube_url().replace(self.kube_address().as_str(), address);
         self.servers.write_kubeconfig(&path, &url, &self.namespace)?;
+        Ok(path)
+    }
+
+    /// A kubeconfig for the API through another address, without TLS.
+    pub(crate) fn kubeconfig_without_tls(&self, address: &str) -> Outcome<PathBuf> {
+        let path = self.folder.path().join("kubeconfig-without-tls");
+        self.servers.write_kubeconfig(&path, &format!("http://{address}"), &self.namespace)?;
         Ok(path)
     }
 
@@ -267,9 +275,7 @@ impl World {
                 versions.push((name, if told_later { view::untold(&object) } else { text(&meta["resourceVersion"]) }));
             }
         }
-        let nodes = super::consul::list(&self.consul.get("/v1/catalog/nodes").await?);
-        let installation = format!("{0}/{0}", self.namespace);
-        for node in nodes.iter().filter(|node| node["Meta"]["consul8s-installation"] == installation) {
+        for node in self.our_node_entries().await? {
             let name = text(&node["Node"]);
             versions.push((format!("node {name}"), node["ModifyIndex"].to_string()));
             let services = self.consul.get(&format!("/v1/catalog/node-services/{name}")).await?;
@@ -282,6 +288,18 @@ impl World {
         }
         versions.sort();
         Ok(versions)
+    }
+
+    /// Names of the nodes in Consul that this scenario's program has made.
+    pub(crate) async fn our_nodes(&self) -> Outcome<Vec<String>> {
+        Ok(self.our_node_entries().await?.iter().map(|node| text(&node["Node"])).collect())
+    }
+
+    async fn our_node_entries(&self) -> Outcome<Vec<Value>> {
+        let mut nodes = super::consul::list(&self.consul.get("/v1/catalog/nodes").await?);
+        let installation = format!("{0}/{0}", self.namespace);
+        nodes.retain(|node| node["Meta"]["consul8s-installation"] == installation);
+        Ok(nodes)
     }
 
     /// Nothing that the program could have written has another version than `before`.

@@ -2,6 +2,7 @@
 
 mod create;
 mod removal;
+mod telling;
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{IMPORTS, Outcome, SERVICES, SOON, Scenario, World, eventually, so, text};
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [create::SCENARIOS, removal::SCENARIOS].concat()
+    [create::SCENARIOS, removal::SCENARIOS, telling::SCENARIOS].concat()
 }
 
 /// Defines the resource as `consul8s crd` prints it.

@@ -1,28 +1,41 @@
 //! Answers of Consul that make no sense (contract S2, S8; "Bad input"): they are no news. No endpoint goes, no registration is
-//! written anew, and the program goes on.
+//! written anew, and the program goes on: what changes after each of them is followed.
 //!
 //! | scenario | promise |
 //! | --- | --- |
-//! | `garbage_from_consul` | every kind of nonsense in [`GARBAGE`], one after the other |
+//! | `senseless_answers` | 200, and content that is none, or is worth nothing ([`SENSELESS`]) |
+//! | `unreadable_answers` | 200, and nothing that can be read ([`UNREADABLE`]); the metric says so |
+//! | `refusals` | every other status ([`REFUSALS`]); the metric says so |
+//! | `late_answers` | answers that don't come, or don't end ([`LATE`]); the metric says so |
 
-use std::time::Duration;
+use super::under_faults::Played;
+use crate::harness::{Delivery, Index, Kind, Meddler, Outcome, Scenario, Spoiled, World, scenario};
 
-use crate::harness::{Index, Meddler, Outcome, Scenario, Spoiled, World, scenario};
-
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(garbage_from_consul)];
-
-/// What failed again and again is tried again after at most 30 s.
-const FOLLOWED: Duration = Duration::from_secs(40);
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(senseless_answers),
+    scenario!(unreadable_answers),
+    scenario!(refusals),
+    scenario!(late_answers).only(Kind::Real, "it waits for time-outs, which are the program's own on either world"),
+];
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 const HTML: &[(&str, &str)] = &[("content-type", "text/html")];
+const GZIP: &[(&str, &str)] = &[JSON, LEADER, ("content-encoding", "gzip")];
 const LEADER: (&str, &str) = ("x-consul-knownleader", "true");
-const NOTHING: Spoiled =
-    Spoiled { status: 200, headers: &[JSON, LEADER], index: Index::AsSeen, body: "[]", cut: false };
+const NOTHING: Spoiled = Spoiled {
+    status: 200,
+    headers: &[JSON, LEADER],
+    index: Index::AsSeen,
+    body: "[]",
+    delivery: Delivery::Whole,
+    only: "",
+};
 const FAILURE: Spoiled = Spoiled { headers: &[], index: Index::Missing, ..NOTHING };
+/// The beginning of an answer.
+const HALF: &str = r#"[{"Node":{"Node":"vm"#;
 
-/// What the answers are instead, with a name for the message.
-const GARBAGE: &[(&str, Spoiled)] = &[
+/// What the answers are instead, with a name for the message. None of these must be believed where it takes something away.
+const SENSELESS: &[(&str, Spoiled)] = &[
     ("null", Spoiled { body: "null", ..NOTHING }),
     ("null in a list", Spoiled { body: "[null]", ..NOTHING }),
     ("null fields", Spoiled { body: r#"[{"Node":null,"Service":null,"Checks":null}]"#, ..NOTHING }),
@@ -31,14 +44,10 @@ const GARBAGE: &[(&str, Spoiled)] = &[
         "wrong types",
         Spoiled { body: r#"[{"Node":{"Node":7},"Service":{"Port":"x","Tags":{}},"Checks":[3]}]"#, ..NOTHING },
     ),
-    ("another shape", Spoiled { body: r#"{"error":"no"}"#, ..NOTHING }),
-    ("half a body", Spoiled { body: r#"[{"Node":{"Node":"vm"#, ..NOTHING }),
-    ("a body that breaks off", Spoiled { body: r#"[{"Node":{"Node":"vm"#, cut: true, ..NOTHING }),
-    ("a page for people", Spoiled { headers: HTML, body: "<html>Log in, please</html>", ..NOTHING }),
-    ("no body", Spoiled { body: "", ..NOTHING }),
     ("nothing, without an index", Spoiled { index: Index::Missing, ..NOTHING }),
+    ("nothing, index 0", Spoiled { index: Index::Of(0), ..NOTHING }),
     ("nothing, index gone backwards", Spoiled { index: Index::Of(1), ..NOTHING }),
-    ("nothing, no leader", Spoiled { headers: &[JSON, ("x-consul-knownleader", "false")], ..NOTHING }),
+    ("nothing, no leader header", Spoiled { headers: &[JSON], ..NOTHING }),
     (
         "nothing, filtered by an ACL",
         Spoiled { headers: &[JSON, LEADER, ("x-consul-results-filtered-by-acls", "true")], ..NOTHING },
@@ -47,53 +56,91 @@ const GARBAGE: &[(&str, Spoiled)] = &[
         "nothing, an anonymous caller",
         Spoiled { headers: &[JSON, LEADER, ("x-consul-default-acl-policy", "deny")], ..NOTHING },
     ),
+];
+
+const UNREADABLE: &[(&str, Spoiled)] = &[
+    ("another shape", Spoiled { body: r#"{"error":"no"}"#, ..NOTHING }),
+    ("half a body", Spoiled { body: HALF, ..NOTHING }),
+    ("a body that breaks off", Spoiled { body: HALF, delivery: Delivery::Cut, ..NOTHING }),
+    ("a page for people", Spoiled { headers: HTML, body: "<html>Log in, please</html>", ..NOTHING }),
+    ("no body", Spoiled { body: "", ..NOTHING }),
+    ("gzip that is none", Spoiled { headers: GZIP, ..NOTHING }),
+    ("an encoding that nobody asked for", Spoiled { headers: &[JSON, ("content-encoding", "br")], ..NOTHING }),
+    ("no leader", Spoiled { headers: &[JSON, ("x-consul-knownleader", "false")], ..NOTHING }),
+    ("a leader not heard for long", Spoiled { headers: &[JSON, LEADER, ("x-consul-lastcontact", "60000")], ..NOTHING }),
+    (
+        "said to be a gigabyte",
+        Spoiled { headers: &[JSON, LEADER, ("content-length", "1073741824")], delivery: Delivery::Unending, ..NOTHING },
+    ),
+    ("more than anybody wants", Spoiled { body: "[[[[[[[[[[[[[[[[", delivery: Delivery::Overflowing, ..NOTHING }),
+];
+
+const REFUSALS: &[(&str, Spoiled)] = &[
+    ("204", Spoiled { status: 204, body: "", ..FAILURE }),
+    ("moved", Spoiled { status: 301, headers: &[("location", "http://127.0.0.1:1/")], body: "", ..FAILURE }),
+    (
+        "elsewhere for now",
+        Spoiled { status: 307, headers: &[("location", "http://127.0.0.1:1/")], body: "", ..FAILURE },
+    ),
+    ("unauthorized", Spoiled { status: 401, body: "", ..FAILURE }),
     ("forbidden", Spoiled { status: 403, body: "Permission denied: anonymous token lacks permission", ..FAILURE }),
     ("not found", Spoiled { status: 404, body: "Invalid URL path", ..FAILURE }),
     (
         "too many connections",
         Spoiled { status: 429, body: "Your IP is issuing too many concurrent connections", ..FAILURE },
     ),
+    ("come back in two seconds", Spoiled { status: 429, headers: &[("retry-after", "2")], body: "", ..FAILURE }),
     ("internal error", Spoiled { status: 500, body: "rpc error making call: EOF", ..FAILURE }),
+    ("no leader", Spoiled { status: 500, body: "No cluster leader", ..FAILURE }),
     ("a gateway's error", Spoiled { status: 502, headers: HTML, body: "<html>Bad Gateway</html>", ..FAILURE }),
+    ("away", Spoiled { status: 503, headers: &[("retry-after", "1")], body: "", ..FAILURE }),
+    ("a gateway's patience", Spoiled { status: 504, headers: HTML, body: "<html>Gateway Timeout</html>", ..FAILURE }),
 ];
 
-/// What stands in Consul, each with its version. (Slices may be written: what the guard holds is noted there.)
-async fn registered(world: &World) -> Outcome<Vec<(String, String)>> {
-    let versions = world.versions().await?;
-    Ok(versions.into_iter().filter(|(name, _)| !name.starts_with("endpointslices ")).collect())
+const LATE: &[(&str, Spoiled)] = &[
+    ("no answer", Spoiled { delivery: Delivery::Never, ..NOTHING }),
+    ("a byte a second", Spoiled { body: HALF, delivery: Delivery::Dripping, ..NOTHING }),
+    ("chunks without an end", Spoiled { body: HALF, delivery: Delivery::Unending, ..NOTHING }),
+];
+
+/// Spoiled answers of each kind at least: the watch under way, and what it tries next.
+const TIMES: usize = 3;
+
+async fn senseless_answers(world: &World) -> Outcome {
+    play(world, SENSELESS, false).await
 }
 
-async fn garbage_from_consul(world: &World) -> Outcome {
-    let instances: [_; 3] = world.registered_instances("web").await?;
-    let ready = instances.each_ref().map(|instance| format!("{}:8080 ready", instance.address));
-    world.create_to_kube("web", |_| ()).await?;
-    world.create_to_consul("db", |_| ()).await?;
+async fn unreadable_answers(world: &World) -> Outcome {
+    play(world, UNREADABLE, true).await
+}
+
+async fn refusals(world: &World) -> Outcome {
+    play(world, REFUSALS, true).await
+}
+
+async fn late_answers(world: &World) -> Outcome {
+    play(world, LATE, true).await
+}
+
+/// One after the other; `lost` = the program has noticed that it has no source.
+async fn play(world: &World, garbage: &[(&str, Spoiled)], lost: bool) -> Outcome {
     let meddler = Meddler::before(&world.servers.consul_address()).await?;
-    let mut program = world.program().consul(&meddler.address()).start()?;
-    world.publishes("web", &[&ready[0], &ready[1], &ready[2]]).await?;
-    world.registers(&world.own("db"), &[&format!("{}.db db.example.com:80 passing", world.namespace)]).await?;
+    let mut played = Played::start(world, world.program().consul(&meddler.address())).await?;
     // Consul's index moves on, but not that of our node: an answer under the new one that says it is gone isn't followed
     // by another by itself.
-    let flipped = ready[0].replace(" ready", " not-ready");
-    for (status, first) in [("critical", &flipped), ("passing", &ready[0])] {
-        world.consul.register(&instances[0].clone().checked(status)).await?;
-        world.publishes("web", &[first, &ready[1], &ready[2]]).await?;
+    played.goes_on(world).await?;
+    for (name, spoiled) in garbage {
+        let one = async {
+            meddler.begin(spoiled);
+            if lost {
+                played.misses("consul").await?;
+            }
+            meddler.spoil(spoiled, TIMES).await?;
+            played.nothing_went(world).await?;
+            played.goes_on(world).await?;
+            played.has("consul").await
+        };
+        one.await.map_err(|why| format!("{name}: {why}"))?;
     }
-    let (recorder, before) = (world.record("web").await?, registered(world).await?);
-
-    for (name, spoiled) in GARBAGE {
-        // Once for the watch under way, and again for what it tries next.
-        meddler.spoil(spoiled, 3).await.map_err(|why| format!("{name}: {why}"))?;
-        program.runs().map_err(|why| format!("{name}: {why}"))?;
-        recorder.always("all three ready", |endpoints| endpoints == ready).map_err(|why| format!("{name}: {why}"))?;
-        assert_eq!(registered(world).await?, before, "{name}");
-    }
-
-    world.consul.register(&instances[2].clone().checked("critical")).await?;
-    let failing = ready[2].replace(" ready", " not-ready");
-    world.publishes_within(FOLLOWED, "web", &[&ready[0], &ready[1], &failing]).await?;
-    world.kube.annotate("db", "consul8s/service.tags", Some("new")).await?;
-    let tagged = format!("{}.db db.example.com:80 passing tags=new", world.namespace);
-    world.registers_within(FOLLOWED, &world.own("db"), &[&tagged]).await?;
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `one_of_two_writes` | both are ready, one writes; the Lease names it |
 //! | `leader_killed` | another follows within 20 s; nothing is removed, nothing made anew |
-//! | `leader_terminated` | another follows within 3 s, likewise |
+//! | `leader_terminated` | another follows within 2 s, likewise |
 //! | `leader_paused` | another follows within 20 s; the paused one wakes and writes nothing |
 //! | `restarted_alone` | ended and started again it writes at once; killed, within 20 s |
 //! | `once_beside_a_leader` | `-1` waits at most for one lease duration, exits 1 and names the leader; without one it does its work |
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::harness::{
-    Instance, Kind, LEASES, Outcome, Recorder, Running, SOON, Scenario, World, eventually, scenario, so, text,
+    Instance, Kind, LEASES, Launch, Outcome, Recorder, Running, SOON, Scenario, World, eventually, scenario, so, text,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -34,14 +34,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// The contract's bound where a leader says nothing any more.
-const AFTER_A_CRASH: Duration = Duration::from_secs(20);
+pub(super) const AFTER_A_CRASH: Duration = Duration::from_secs(20);
 /// The bound where it gives the Lease back.
-const AFTER_AN_END: Duration = Duration::from_secs(3);
+const AFTER_AN_END: Duration = Duration::from_secs(2);
 
 /// Two replicas in sync with a Service in each direction.
-struct Pair {
-    leader: Running,
-    standby: Running,
+pub(super) struct Pair {
+    pub(super) leader: Running,
+    pub(super) standby: Running,
     instances: [Instance; 2],
     recorder: Recorder,
     /// When Consul made what stands there for us.
@@ -49,9 +49,14 @@ struct Pair {
 }
 
 impl Pair {
-    async fn start(world: &World) -> Outcome<Pair> {
+    pub(super) async fn start(world: &World) -> Outcome<Pair> {
+        Pair::start_as(world, world.program()).await
+    }
+
+    /// The same, with the leader's command line.
+    pub(super) async fn start_as(world: &World, leader: Launch) -> Outcome<Pair> {
         let instances: [_; 2] = prepare(world).await?;
-        let leader = world.start()?;
+        let leader = leader.start()?;
         in_sync(world, &instances).await?;
         let standby = world.start()?;
         standby.answers("/readyz").await?;
@@ -64,7 +69,7 @@ impl Pair {
     }
 
     /// Changes something on either side and waits until it is followed.
-    async fn is_followed_within(&self, world: &World, limit: Duration) -> Outcome<Duration> {
+    pub(super) async fn is_followed_within(&self, world: &World, limit: Duration) -> Outcome<Duration> {
         let start = Instant::now();
         let failing = self.instances[1].clone().checked("critical");
         world.consul.register(&failing).await?;
@@ -77,7 +82,7 @@ impl Pair {
     }
 
     /// Whoever leads now, nothing went meanwhile, not even for a moment.
-    async fn nothing_went(&self, world: &World) -> Outcome {
+    pub(super) async fn nothing_went(&self, world: &World) -> Outcome {
         self.recorder.always("two endpoints", |endpoints| endpoints.len() == 2)?;
         assert_eq!(created(world).await?, self.created, "what was registered was not made anew");
         Ok(())
@@ -122,15 +127,15 @@ async fn created(world: &World) -> Outcome<Value> {
     Ok(entries.iter().map(|entry| entry["Service"]["CreateIndex"].clone()).collect())
 }
 
-async fn leads(program: &Running) -> Outcome<f64> {
+pub(super) async fn leads(program: &Running) -> Outcome<f64> {
     Ok(program.scrape().await?.count("consul8s_leader", &[]))
 }
 
-async fn begins_to_lead(program: &Running, limit: Duration) -> Outcome {
+pub(super) async fn begins_to_lead(program: &Running, limit: Duration) -> Outcome {
     eventually("it leads", limit, async || so(leads(program).await? == 1.0, || "it does not".to_owned())).await
 }
 
-async fn holder(world: &World) -> Outcome<String> {
+pub(super) async fn holder(world: &World) -> Outcome<String> {
     Ok(text(&world.kube.get(LEASES, &world.namespace).await?["spec"]["holderIdentity"]))
 }
 

@@ -1,13 +1,35 @@
 //! Both directions, when something goes wrong around them.
 
 mod commands;
+mod crashes;
+mod crowd;
 mod garbage;
 mod ha;
+mod idle;
+mod kube_garbage;
+mod leases;
+mod links;
 mod outages;
+mod quorum;
 mod restart;
+mod under_faults;
 
 use crate::harness::Scenario;
 
 pub(crate) fn scenarios() -> Vec<Scenario> {
-    [commands::SCENARIOS, restart::SCENARIOS, outages::SCENARIOS, garbage::SCENARIOS, ha::SCENARIOS].concat()
+    [
+        commands::SCENARIOS,
+        restart::SCENARIOS,
+        outages::SCENARIOS,
+        garbage::SCENARIOS,
+        kube_garbage::SCENARIOS,
+        links::SCENARIOS,
+        quorum::SCENARIOS,
+        ha::SCENARIOS,
+        leases::SCENARIOS,
+        crashes::SCENARIOS,
+        crowd::SCENARIOS,
+        idle::SCENARIOS,
+    ]
+    .concat()
 }

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `consul_down_and_up` | 15 s without Consul: endpoints and registrations stand; then both directions go on |
 //! | `kube_down_and_up` | 15 s without the API server: the same |
+//! | `etcd_restarted` | etcd killed for 15 s: the API server answers next to nothing, and nothing goes; then both directions go on |
 //! | `started_without_consul` | it waits, says which address and why, `/livez` is green, and it goes on when Consul is there |
 //! | `started_without_kube` | the same for the API server |
 //! | `consul_forgot_everything` | S10: a wiped Consul removes nothing; what registers again is followed |
@@ -14,11 +15,13 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::sleep;
 
-use crate::harness::{Door, Instance, Outcome, Recorder, Running, Scenario, World, eventually, scenario, so};
+use super::under_faults::Played;
+use crate::harness::{Door, Instance, Kind, Outcome, Recorder, Running, Scenario, World, eventually, scenario, so};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(consul_down_and_up).alone(),
     scenario!(kube_down_and_up).alone(),
+    scenario!(etcd_restarted).alone().only(Kind::Real, "the simulated API server has no etcd"),
     scenario!(started_without_consul),
     scenario!(started_without_kube),
     scenario!(consul_forgot_everything).alone(),
@@ -87,6 +90,18 @@ async fn kube_down_and_up(world: &World) -> Outcome {
     recorder.always("two endpoints", |endpoints| endpoints.len() == 2)?;
     assert_eq!(world.registrations(&world.own("db")).await?, before, "what stood in Consul stands");
     Ok(())
+}
+
+async fn etcd_restarted(world: &World) -> Outcome {
+    let mut played = Played::start(world, world.program()).await?;
+    world.servers.stop_etcd().await?;
+    sleep(AWAY).await;
+    played.program.runs()?;
+    assert_eq!(played.program.status("/livez").await?, StatusCode::OK);
+    world.servers.start_etcd().await?;
+    played.nothing_went(world).await?;
+    played.goes_on(world).await?;
+    played.has("kubernetes").await
 }
 
 async fn started_without_consul(world: &World) -> Outcome {

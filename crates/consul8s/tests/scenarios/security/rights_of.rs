@@ -1,5 +1,7 @@
 //! Rights in Kubernetes, verb by verb: what a manifest gives, and what was asked for.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Outcome, list, text};
@@ -59,6 +61,11 @@ impl Atom {
             && (self.names.is_empty() || self.names.contains(&request.name))
     }
 
+    /// Whether it holds in the whole cluster.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        self.namespace.is_none()
+    }
+
     /// Path and content of its role.
     pub(crate) fn role_object(&self) -> (String, Value) {
         let base = "/apis/rbac.authorization.k8s.io/v1";
@@ -68,6 +75,13 @@ impl Atom {
             None => format!("{base}/clusterroles/{name}"),
         };
         (path, self.role.clone())
+    }
+}
+
+impl fmt::Display for Atom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Atom { verb, group, resource, names, namespace, .. } = self;
+        write!(f, "{verb} {resource}.{group} {names:?} in {}", namespace.as_deref().unwrap_or("the cluster"))
     }
 }
 

@@ -6,6 +6,8 @@
 //! | `both_families` | IPv4 and IPv6 in slices of their own, by the Service's `ipFamilies` |
 //! | `ipv6_only` | an IPv6 Service gets no IPv4 endpoint |
 //! | `bad_instances_are_left_out_alone` | never published addresses and impossible ports are dropped and counted, the rest stays |
+//! | `ranges_of_choice` | `--deny-cidr` and `--allow-cidr` |
+//! | `our_own_come_back` | S7: what this cluster registered is not published in it |
 //! | `name_byte_for_byte` | an instance whose name differs in case is not taken, though Consul mixes them |
 
 use serde_json::json;
@@ -17,6 +19,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(both_families),
     scenario!(ipv6_only),
     scenario!(bad_instances_are_left_out_alone),
+    scenario!(ranges_of_choice),
+    scenario!(our_own_come_back),
     scenario!(name_byte_for_byte),
 ];
 
@@ -94,6 +98,38 @@ async fn bad_instances_are_left_out_alone(world: &World) -> Outcome {
         world.publishes("web", &published.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     }
     Ok(())
+}
+
+async fn ranges_of_choice(world: &World) -> Outcome {
+    for (address, name) in [("10.98.2.1", "web"), ("10.98.2.200", "web"), ("10.98.3.1", "web")] {
+        world.consul.register(&world.instance(name).at(address, 8080)).await?;
+    }
+    world.create_to_kube("web", |_| ()).await?;
+    let denied = [("direction", "to_kube"), ("reason", "denied")];
+    let program = world.program().flags(&["--deny-cidr", "10.98.2.128/25,10.98.3.0/24"]).start()?;
+    world.publishes("web", &["10.98.2.1:8080 ready"]).await?;
+    program.counts("consul8s_instances_dropped", &denied, |count| count == 2.0).await?;
+    world.says("web", "True AddressRejected", "10.98.2.200 (denied)").await?;
+    program.terminate(std::time::Duration::from_secs(5)).await?;
+    // What is denied is denied, also within what is allowed.
+    let flags = ["--allow-cidr", "10.98.2.0/24", "--deny-cidr", "10.98.2.1"];
+    let program = world.program().flags(&flags).start()?;
+    world.publishes("web", &["10.98.2.200:8080 ready"]).await?;
+    program.counts("consul8s_instances_dropped", &denied, |count| count == 2.0).await
+}
+
+async fn our_own_come_back(world: &World) -> Outcome {
+    let [theirs] = world.registered_instances("db").await?;
+    world.create_to_consul("db", |_| ()).await?;
+    let service = |object: &mut serde_json::Value| {
+        object["metadata"]["name"] = json!("reader");
+    };
+    world.create_to_kube("db", service).await?;
+    let program = world.start()?;
+    world.registers(&world.own("db"), &[&format!("{}.db db.example.com:80 passing", world.namespace)]).await?;
+    world.publishes("reader", &[&format!("{}:8080 ready", theirs.address)]).await?;
+    let own = [("direction", "to_kube"), ("reason", "loop")];
+    program.counts("consul8s_instances_dropped", &own, |count| count == 1.0).await
 }
 
 async fn name_byte_for_byte(world: &World) -> Outcome {

@@ -2,6 +2,7 @@
 //!
 //! | scenario | promise |
 //! | --- | --- |
+//! | `a_hold_is_told_once` | Event and condition, in the words of the contract, also over a restart; another hold is another Event |
 //! | `released_by_its_id` | hold (a), with its id on the Service |
 //! | `released_by_true` | once: it must be taken away before it counts again |
 //! | `released_on_the_lease` | the same for all Services; it is taken away when it was used |
@@ -16,9 +17,13 @@ use consul8s_testbed::ConsulOptions;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Instance, Kind, LEASES, Outcome, Running, SOON, Scenario, World, eventually, scenario, so};
+use crate::harness::{
+    EVENTS, Instance, Kind, LEASES, Outcome, Running, SERVICES, SOON, Scenario, World, eventually, list, scenario, so,
+    text,
+};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(a_hold_is_told_once),
     scenario!(released_by_its_id),
     scenario!(released_by_true),
     scenario!(released_on_the_lease),
@@ -29,14 +34,14 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 const HELD: (&str, &[(&str, &str)]) = ("consul8s_removals_held", &[("direction", "to_kube")]);
-const ALLOW: &str = "consul8s/allow-removal";
+pub(super) const ALLOW: &str = "consul8s/allow-removal";
 
-async fn holds(program: &Running, count: f64) -> Outcome {
+pub(super) async fn holds(program: &Running, count: f64) -> Outcome {
     program.counts(HELD.0, HELD.1, |held| held == count).await
 }
 
 /// A Service whose only instance has gone, and whose endpoint is held.
-async fn held(world: &World, flags: &[&str]) -> Outcome<(Running, Instance, String)> {
+pub(super) async fn held(world: &World, flags: &[&str]) -> Outcome<(Running, Instance, String)> {
     let [only] = world.registered_instances("web").await?;
     world.create_to_kube("web", |_| ()).await?;
     let program = world.program().flags(flags).start()?;
@@ -48,7 +53,7 @@ async fn held(world: &World, flags: &[&str]) -> Outcome<(Running, Instance, Stri
 }
 
 /// Another process, which leads as soon as it has started.
-async fn restarted(world: &World, program: Running) -> Outcome<Running> {
+pub(super) async fn restarted(world: &World, program: Running) -> Outcome<Running> {
     program.terminate(Duration::from_secs(5)).await?;
     let program = world.start()?;
     program.counts("consul8s_leader", &[], |leads| leads == 1.0).await?;
@@ -57,12 +62,60 @@ async fn restarted(world: &World, program: Running) -> Outcome<Running> {
 }
 
 /// The id of the hold, as the warning tells it.
-async fn told_id(program: &Running) -> Outcome<String> {
+pub(super) async fn told_id(program: &Running) -> Outcome<String> {
     eventually("a hold with an id", SOON, async || {
         let log = program.log();
         let line = log.lines().rev().find(|line| line.contains("RemovalHeld")).ok_or("no RemovalHeld")?;
         let from = line.find("(h-").ok_or_else(|| line.to_owned())? + 1;
         Ok(line[from..].chars().take_while(|char| char.is_ascii_alphanumeric() || *char == '-').collect())
+    })
+    .await
+}
+
+/// What was told of holds over `web`.
+async fn told_of_holds(world: &World) -> Outcome<Vec<String>> {
+    let events = world.kube.list(EVENTS).await?;
+    let of_holds =
+        events.iter().filter(|event| event["reason"] == "RemovalHeld" && event["regarding"]["name"] == "web");
+    Ok(of_holds.map(|event| format!("{} {}", text(&event["type"]), text(&event["note"]))).collect())
+}
+
+async fn a_hold_is_told_once(world: &World) -> Outcome {
+    let (program, only, line) = held(world, &["--removal-hold", "20s"]).await?;
+    let id = told_id(&program).await?;
+    let begins =
+        format!("holding 1 of 1 endpoints that left Consul without a word ({id}, 20s): they stay ready until 20");
+    let ends = format!("Z; release with: consul8s release {}/web", world.namespace);
+    let is_it = |note: &str| note.starts_with(&begins) && note.contains(&ends);
+    let once = async || {
+        let told = told_of_holds(world).await?;
+        let [one] = told.as_slice() else { return Err(format!("{told:#?}")) };
+        so(one.strip_prefix("Warning ").is_some_and(|note| is_it(note)), || one.clone())
+    };
+    eventually("it is told", SOON, once).await?;
+    eventually("the condition says so", SOON, async || {
+        let service = world.kube.get(SERVICES, "web").await?;
+        let ours = list(&service["status"]["conditions"]).into_iter().find(|it| it["type"] == "consul8s/Synced");
+        let ours = ours.unwrap_or_default();
+        let right = ours["status"] == "False" && ours["reason"] == "RemovalHeld" && is_it(&text(&ours["message"]));
+        so(right, || format!("{ours:#}"))
+    })
+    .await?;
+    program.terminate(Duration::from_secs(5)).await?;
+    let program = world.program().flags(&["--removal-hold", "20s"]).start()?;
+    holds(&program, 1.0).await?;
+    sleep(Duration::from_secs(4)).await;
+    once().await?;
+    // It ends by itself, and the next one is another.
+    world.publishes_within(2 * SOON, "web", &[]).await?;
+    world.consul.register(&only).await?;
+    world.publishes("web", &[&line]).await?;
+    world.consul.remove_node(&only.node).await?;
+    holds(&program, 1.0).await?;
+    eventually("the next hold is told too", 3 * SOON, async || {
+        let told = told_of_holds(world).await?;
+        let another = told.iter().filter(|note| !note.contains(&id)).count();
+        so(told.len() == 2 && another == 1, || format!("{told:#?}"))
     })
     .await
 }
@@ -174,50 +227,80 @@ async fn held_over_a_restart(world: &World) -> Outcome {
     so(after >= HOLD && after < HOLD + Duration::from_secs(20), || format!("gone after {after:?}"))
 }
 
-async fn a_host_of_many_services(world: &World) -> Outcome {
-    // Four instances of each, the first of each on one host.
-    let services = ["one", "two", "three", "four", "five"];
-    let mut host: Option<Instance> = None;
-    let (mut lost, mut lines) = (Vec::new(), Vec::new());
-    for service in services {
-        let instances: [Instance; 4] = std::array::from_fn(|_| world.instance(service));
-        let mut of_service: Vec<String> = Vec::new();
-        for (number, mut instance) in instances.into_iter().enumerate() {
-            of_service.push(format!("{}:8080 ready", instance.address));
-            if number == 0 {
-                let host = host.get_or_insert_with(|| instance.clone());
-                (instance.node, instance.node_address) = (host.node.clone(), host.node_address.clone());
-                lost.push(instance.clone());
+/// Five Services with four instances each, of which the first of each is on one host, and a program that has them published since long.
+pub(super) struct Host {
+    pub(super) program: Running,
+    /// The name of its node.
+    pub(super) node: String,
+    /// What is on it.
+    pub(super) instances: Vec<Instance>,
+    /// What each Service publishes, with it.
+    pub(super) lines: Vec<Vec<String>>,
+}
+
+pub(super) const FIVE: [&str; 5] = ["one", "two", "three", "four", "five"];
+
+impl Host {
+    pub(super) async fn of_five(world: &World) -> Outcome<Host> {
+        let mut host: Option<Instance> = None;
+        let (mut instances, mut lines) = (Vec::new(), Vec::new());
+        for service in FIVE {
+            let of_service: [Instance; 4] = std::array::from_fn(|_| world.instance(service));
+            let mut published: Vec<String> = Vec::new();
+            for (number, mut instance) in of_service.into_iter().enumerate() {
+                published.push(format!("{}:8080 ready", instance.address));
+                if number == 0 {
+                    let host = host.get_or_insert_with(|| instance.clone());
+                    (instance.node, instance.node_address) = (host.node.clone(), host.node_address.clone());
+                    instances.push(instance.clone());
+                }
+                world.consul.register(&instance).await?;
             }
-            world.consul.register(&instance).await?;
+            world.create_to_kube(service, |_| ()).await?;
+            published.sort();
+            lines.push(published);
         }
-        world.create_to_kube(service, |_| ()).await?;
-        of_service.sort();
-        lines.push(of_service);
+        let program = world.start()?;
+        let node = host.ok_or("no host")?.node;
+        let mut host = Host { program, node, instances, lines };
+        host.is_published(world).await?;
+        // What stands when we start counts as ready since long; what came in the last ten minutes would make up for a loss.
+        host.program = restarted(world, host.program).await?;
+        host.is_published(world).await?;
+        Ok(host)
     }
-    let program = world.start()?;
-    for (service, lines) in services.iter().zip(&lines) {
-        let wanted: Vec<&str> = lines.iter().map(String::as_str).collect();
-        world.publishes(service, &wanted).await?;
+
+    async fn is_published(&self, world: &World) -> Outcome {
+        for (service, lines) in FIVE.iter().zip(&self.lines) {
+            let wanted: Vec<&str> = lines.iter().map(String::as_str).collect();
+            world.publishes(service, &wanted).await?;
+        }
+        Ok(())
     }
-    // What stands when we start counts as ready since long; what came in the last ten minutes would make up for a loss.
-    let program = restarted(world, program).await?;
+
+    /// What a Service publishes without it.
+    pub(super) fn without(&self, service: usize) -> Vec<&str> {
+        let gone = format!("{}:8080 ready", self.instances[service].address);
+        self.lines[service].iter().filter(|line| **line != gone).map(String::as_str).collect()
+    }
+}
+
+async fn a_host_of_many_services(world: &World) -> Outcome {
+    let host = Host::of_five(world).await?;
     let mut recorders = Vec::new();
-    for (service, lines) in services.iter().zip(&lines) {
-        let wanted: Vec<&str> = lines.iter().map(String::as_str).collect();
-        world.publishes(service, &wanted).await?;
+    for service in FIVE {
         recorders.push(world.record(service).await?);
     }
-    world.consul.remove_node(&host.ok_or("no host")?.node).await?;
-    holds(&program, 5.0).await?;
+    world.consul.remove_node(&host.node).await?;
+    holds(&host.program, 5.0).await?;
     // One of four would have gone by now.
     sleep(Duration::from_secs(15)).await;
-    holds(&program, 5.0).await?;
-    for instance in &lost {
+    holds(&host.program, 5.0).await?;
+    for instance in &host.instances {
         world.consul.register(instance).await?;
     }
-    holds(&program, 0.0).await?;
-    for (recorder, lines) in recorders.iter().zip(&lines) {
+    holds(&host.program, 0.0).await?;
+    for (recorder, lines) in recorders.iter().zip(&host.lines) {
         recorder.always("all four ready", |endpoints| endpoints == lines.as_slice())?;
     }
     Ok(())

@@ -11,10 +11,12 @@ mod guide;
 mod health;
 mod holds;
 mod hostile;
+mod hostnames;
 mod installations;
 mod membership;
 mod ownership;
 mod refused;
+mod release;
 mod scope;
 mod services;
 mod slices;
@@ -38,10 +40,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         frozen::SCENARIOS,
         holds::SCENARIOS,
         refused::SCENARIOS,
+        release::SCENARIOS,
         staleness::SCENARIOS,
         bad_input::SCENARIOS,
         guide::SCENARIOS,
         hostile::SCENARIOS,
+        hostnames::SCENARIOS,
         installations::SCENARIOS,
         scope::SCENARIOS,
         services::SCENARIOS,

@@ -7,6 +7,7 @@
 //! | `label_taken_off` | a label of the Service comes back on the slice |
 //! | `bound_to_another_service` | without its `kubernetes.io/service-name` the Service's endpoints are published again |
 //! | `slice_deleted` | it comes back |
+//! | `slice_that_is_going` | a name that a terminating slice holds is passed over, and its endpoints count for nothing |
 //! | `left_alone_after_three_repairs` | S11: what is changed back again and again is left alone, and said |
 //! | `another_installation` | `OwnershipConflict`: a Service that it fills is left to it |
 //! | `slices_of_others` | another manager's and a look-alike's slices are never touched |
@@ -23,6 +24,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(label_taken_off),
     scenario!(bound_to_another_service),
     scenario!(slice_deleted),
+    scenario!(slice_that_is_going),
     scenario!(left_alone_after_three_repairs),
     scenario!(another_installation),
     scenario!(slices_of_others),
@@ -91,6 +93,26 @@ async fn slice_deleted(world: &World) -> Outcome {
         so(!same && crate::harness::view::endpoints(slices) == ready, || format!("{slices:#?}"))
     };
     world.slices_become("the slice comes back", REPAIRED, "web", repaired).await?;
+    Ok(())
+}
+
+async fn slice_that_is_going(world: &World) -> Outcome {
+    let _program = world.start()?;
+    let (ready, slice) = published(world).await?;
+    let name = text(&slice["metadata"]["name"]);
+    world.kube.merge(SLICES, &name, &json!({ "metadata": { "finalizers": ["example.com/wait"] } })).await?;
+    world.kube.delete(SLICES, &name).await?;
+    let living = |slices: &[Value]| -> Vec<Value> {
+        slices.iter().filter(|slice| slice["metadata"]["deletionTimestamp"].is_null()).cloned().collect()
+    };
+    let passed_over = |slices: &[Value]| {
+        let living = living(slices);
+        let other = living.iter().all(|slice| slice["metadata"]["name"] != *name);
+        so(other && crate::harness::view::endpoints(&living) == ready, || format!("{slices:#?}"))
+    };
+    world.slices_become("another slice stands", REPAIRED, "web", passed_over).await?;
+    world.kube.merge(SLICES, &name, &json!({ "metadata": { "finalizers": null } })).await?;
+    world.publishes("web", &[&ready[0], &ready[1]]).await?;
     Ok(())
 }
 

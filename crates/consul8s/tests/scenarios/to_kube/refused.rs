@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `bad_filter` | only on real servers, as the simulated Consul evaluates no expressions |
 //! | `unknown_datacenter` | likewise for a datacenter |
+//! | `tenancy_is_passed_on` | Enterprise namespace and partition reach Consul, whose free edition says that it has none; a peer that is unknown has no instances |
 //! | `refused_by_consul_after_valid` | the last valid settings stay in force and are followed, also over a restart |
 
 use crate::harness::{Kind, Outcome, SOON, Scenario, World, eventually, scenario, so};
@@ -11,6 +12,7 @@ use crate::harness::{Kind, Outcome, SOON, Scenario, World, eventually, scenario,
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(bad_filter).only(Kind::Real, "the simulated Consul evaluates no filters"),
     scenario!(unknown_datacenter),
+    scenario!(tenancy_is_passed_on).only(Kind::Real, "the simulated Consul knows no tenancy"),
     scenario!(refused_by_consul_after_valid),
 ];
 
@@ -70,4 +72,22 @@ async fn refused_by_consul_after_valid(world: &World) -> Outcome {
     recorder.always("the second ready", |endpoints| endpoints.contains(&line(&second_at, "ready")))?;
     world.kube.annotate("web", DATACENTER, None).await?;
     world.says("web", "True EndpointsUpdated", "2 of 2 published").await
+}
+
+async fn tenancy_is_passed_on(world: &World) -> Outcome {
+    for name in ["namespace", "partition", "peer"] {
+        world.registered_instances::<1>(name).await?;
+        let key = format!("consul8s/service.{name}");
+        world.create_to_kube(name, |service| service["metadata"]["annotations"][&key] = "elsewhere".into()).await?;
+    }
+    let _program = world.start()?;
+    for name in ["namespace", "partition"] {
+        world.says(name, "False InvalidAnnotation", "Consul Enterprise feature").await?;
+    }
+    world.says("peer", "True NoHealthyInstances", "").await?;
+    for name in ["namespace", "partition", "peer"] {
+        let slices = world.kube.slices(name).await?;
+        so(crate::harness::view::endpoints(&slices).is_empty(), || format!("{slices:#?}"))?;
+    }
+    Ok(())
 }

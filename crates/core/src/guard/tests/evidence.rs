@@ -56,6 +56,41 @@ fn what_no_longer_fits_goes_at_once() {
 }
 
 #[test]
+fn what_no_longer_fits_goes_at_once_whatever_it_is() {
+    for change in ["tag", "port", "denied"] {
+        let mut stage = stage(&[2]);
+        stage.world.services[0].annotations.insert(crate::names::SERVICE_TAGS.into(), "v1".into());
+        stage.world.instances.iter_mut().for_each(|instance| instance.tags = vec!["v1".into()]);
+        stage.sync_all();
+        assert_eq!(stage.counts(), [2]);
+        match change {
+            "tag" => stage.world.instances[0].tags.clear(),
+            "port" => stage.world.instances[0].port = 0,
+            _ => stage.settings.deny_cidrs = vec![crate::address::Cidr::parse("10.0.0.1/32").unwrap()],
+        }
+        stage.sync_all();
+        assert_eq!(stage.ready(&key(0)), ["10.0.0.2"], "{change}");
+    }
+}
+
+#[test]
+fn a_node_that_is_there_without_proof_of_life_proves_nothing() {
+    // Another service is on the node still: no serfHealth, or a critical one.
+    for alive in [false, true] {
+        let mut stage = stage(&[3]);
+        let mut other = crate::world::World::parse("consul: other-0@vm-0-0 name=other 10.0.0.9:80 passing").unwrap();
+        stage.world.instances.append(&mut other.instances);
+        if alive {
+            stage.alive.insert("vm-0-0".into());
+        }
+        stage.lose(0, [0]);
+        assert_eq!(stage.counts(), [if alive { 2 } else { 3 }], "alive: {alive}");
+        stage.pass(seconds(3));
+        assert_eq!(stage.counts(), [2], "alive: {alive}");
+    }
+}
+
+#[test]
 fn what_moved_is_published_first_at_its_new_place() {
     let mut stage = stage(&[2]);
     stage.world.instances[0].port = 81;

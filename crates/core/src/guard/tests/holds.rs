@@ -164,6 +164,50 @@ fn a_host_of_five_services_is_rebooted() {
 }
 
 #[test]
+fn what_comes_back_or_is_released_leaves_the_rest_of_a_mass_held() {
+    for released in [false, true] {
+        let mut stage = stage(&[4; 5]);
+        stage.world.instances.retain(|instance| !instance.id.ends_with("-0"));
+        stage.sync_all();
+        stage.pass(seconds(90));
+        assert_eq!(stage.hold(0), Some('b'));
+        if released {
+            super::allow(&mut stage, "true");
+        } else {
+            stage.gain(0, [0]);
+        }
+        stage.sync_all();
+        stage.pass(seconds(300));
+        let left = if released { 3 } else { 4 };
+        assert_eq!((stage.counts(), stage.hold(1)), (vec![left, 4, 4, 4, 4], Some('b')), "released: {released}");
+        // One that others came for is no loss any more.
+        stage.gain(1, [9]);
+        assert_eq!((stage.count(1), stage.hold(1), stage.hold(2)), (4, None, Some('b')));
+        stage.pass(seconds(300));
+        assert_eq!(stage.counts(), [left, 4, 3, 3, 3]);
+    }
+}
+
+#[test]
+fn tiny_catalogs_know_no_mass() {
+    // A host of everything there is: but four endpoints, or two services, are no mass.
+    for counts in [vec![2; 4], vec![3; 2], vec![2]] {
+        let mut stage = stage(&counts);
+        stage.world.instances.retain(|instance| !instance.id.ends_with("-0"));
+        stage.sync_all();
+        stage.pass(seconds(5));
+        let left: Vec<usize> = counts.iter().map(|count| count - 1).collect();
+        assert_eq!(stage.counts(), left);
+    }
+    // Of services with one instance each stays what hold (a) keeps.
+    let mut stage = stage(&[1; 4]);
+    stage.world.instances.clear();
+    stage.sync_all();
+    stage.pass(seconds(30));
+    assert_eq!((stage.counts(), stage.hold(0)), (vec![1; 4], Some('a')));
+}
+
+#[test]
 fn a_mass_that_stays_away_goes_after_ten_minutes() {
     let mut stage = stage(&[4; 5]);
     stage.world.instances.retain(|instance| !instance.id.ends_with("-0"));

@@ -142,8 +142,18 @@ fn at_start_nothing_goes_by_absence_before_all_services_were_looked_at() {
     stage.sync_all();
     stage.pass(seconds(30));
     assert_eq!((stage.counts(), stage.hold(0)), (vec![4; 5], Some('b')));
-    // Where one Service alone is looked at for a while, that must do.
+    // What was held before a restart stays so, also where one Service alone is looked at.
     stage.restart();
+    stage.sync(&key(0));
+    stage.pass(seconds(20));
+    assert_eq!((stage.count(0), stage.hold(0)), (4, Some('b')));
+}
+
+#[test]
+fn where_one_service_alone_is_looked_at_for_a_while_that_must_do() {
+    let mut stage = stage(&[4; 5]);
+    stage.restart();
+    stage.world.instances.retain(|instance| !instance.id.ends_with("-0"));
     stage.sync(&key(0));
     stage.pass(seconds(20));
     assert_eq!(stage.count(0), 3);

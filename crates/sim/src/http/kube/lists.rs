@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use super::super::body::{Body, whole};
 use super::super::call::Call;
 use super::path::Target;
-use super::{Answer, JSON, encode, object};
+use super::{Answer, JSON, encode, object, table};
 use crate::model::kube::{Failure, Selector, text_at};
 use crate::world::KubeWorld;
 
-pub(super) fn get(world: &KubeWorld, target: &Target) -> Answer {
+pub(super) fn get(world: &KubeWorld, call: &Call, target: &Target) -> Answer {
     let found = world.read(|cluster| cluster.get(target.resource, &target.key()))?;
-    Ok(object(StatusCode::OK, &found))
+    let table = table::asked_for(call, target.resource, &json!({}), std::slice::from_ref(&*found));
+    Ok(table.unwrap_or_else(|| object(StatusCode::OK, &found)))
 }
 
 pub(super) fn selector(call: &Call) -> Result<Selector, Failure> {
@@ -42,7 +43,8 @@ pub(super) fn list(world: &KubeWorld, call: &Call, target: &Target) -> Answer {
         metadata["remainingItemCount"] = json!(more);
     }
     let items: Vec<Value> = rest.iter().map(|object| encode::item(object)).collect();
-    Ok(send(target, &metadata, &items))
+    let table = table::asked_for(call, target.resource, &metadata, &items);
+    Ok(table.unwrap_or_else(|| send(target, &metadata, &items)))
 }
 
 fn send(target: &Target, metadata: &Value, items: &[Value]) -> Response<Body> {

@@ -1,0 +1,78 @@
+//! Answers of the API server that make no sense (contract S2, S8), by whoever stands before it: nothing is removed in Consul or in
+//! Kubernetes, and what changes after each of them is followed.
+//!
+//! | scenario | promise |
+//! | --- | --- |
+//! | `senseless_api_server` | every kind of [`GARBAGE`], one after the other; the metric says so |
+//! | `late_api_server` | answers that don't come, or don't end ([`LATE`]) |
+
+use super::under_faults::Played;
+use crate::harness::{Delivery, Index, Kind, Meddler, Outcome, Scenario, Spoiled, World, scenario};
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(senseless_api_server),
+    scenario!(late_api_server).only(Kind::Real, "it waits for time-outs, which are the program's own on either world"),
+];
+
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+const HTML: &[(&str, &str)] = &[("content-type", "text/html")];
+const ANSWER: Spoiled =
+    Spoiled { status: 200, headers: JSON, index: Index::Missing, body: "", delivery: Delivery::Whole, only: "" };
+const EMPTY_LIST: &str = r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
+const EXPIRED: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"too old resource version","code":410}"#;
+
+const GARBAGE: &[(&str, Spoiled)] = &[
+    ("no body", ANSWER),
+    ("a page for people", Spoiled { headers: HTML, body: "<html>Log in, please</html>", ..ANSWER }),
+    ("half a list", Spoiled { body: r#"{"kind":"ServiceList","apiVersion":"v1","items":[{"metad"#, ..ANSWER }),
+    (
+        "a list that breaks off",
+        Spoiled { body: r#"{"kind":"ServiceList","apiVersion":"v1","items":["#, delivery: Delivery::Cut, ..ANSWER },
+    ),
+    ("an empty list of long ago", Spoiled { body: EMPTY_LIST, ..ANSWER }),
+    ("null", Spoiled { body: "null", ..ANSWER }),
+    ("nothing to say", Spoiled { status: 204, ..ANSWER }),
+    ("moved", Spoiled { status: 301, headers: &[("location", "http://127.0.0.1:1/")], ..ANSWER }),
+    ("unauthorized", Spoiled { status: 401, body: "Unauthorized", ..ANSWER }),
+    ("forbidden", Spoiled { status: 403, body: "Forbidden", ..ANSWER }),
+    ("not found", Spoiled { status: 404, headers: HTML, body: "<html>Not Found</html>", ..ANSWER }),
+    ("expired", Spoiled { status: 410, body: EXPIRED, ..ANSWER }),
+    ("too many requests", Spoiled { status: 429, headers: &[("retry-after", "2")], ..ANSWER }),
+    ("internal error", Spoiled { status: 500, body: "etcdserver: request timed out", ..ANSWER }),
+    ("a gateway's error", Spoiled { status: 502, headers: HTML, body: "<html>Bad Gateway</html>", ..ANSWER }),
+    ("away", Spoiled { status: 503, headers: &[("retry-after", "1")], ..ANSWER }),
+];
+
+const LATE: &[(&str, Spoiled)] = &[
+    ("no answer", Spoiled { delivery: Delivery::Never, ..ANSWER }),
+    ("chunks without an end", Spoiled { body: r#"{"kind":"List","items":["#, delivery: Delivery::Unending, ..ANSWER }),
+];
+
+/// Spoiled answers of each kind at least: of each watch, the Lease, and what they try next.
+const TIMES: usize = 4;
+
+async fn senseless_api_server(world: &World) -> Outcome {
+    play(world, GARBAGE).await
+}
+
+async fn late_api_server(world: &World) -> Outcome {
+    play(world, LATE).await
+}
+
+async fn play(world: &World, garbage: &[(&str, Spoiled)]) -> Outcome {
+    let meddler = Meddler::before_server(world.servers.kube_client()?).await?;
+    let kubeconfig = world.kubeconfig_without_tls(&meddler.address())?;
+    let mut played = Played::start(world, world.program().kubeconfig(&kubeconfig)).await?;
+    for (name, spoiled) in garbage {
+        let one = async {
+            meddler.begin(spoiled);
+            played.misses("kubernetes").await?;
+            meddler.spoil(spoiled, TIMES).await?;
+            played.nothing_went(world).await?;
+            played.goes_on(world).await?;
+            played.has("kubernetes").await
+        };
+        one.await.map_err(|why| format!("{name}: {why}"))?;
+    }
+    Ok(())
+}
