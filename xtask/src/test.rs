@@ -148,7 +148,7 @@ impl Work {
             }
             Self::Docs => run_cargo(&["doc", "--workspace", "--no-deps"], &[("RUSTDOCFLAGS", "-D warnings")]).await,
             Self::Deny => deny::check().await,
-            Self::Servers => testbed::build::build().await,
+            Self::Servers => testbed::build::everything().await,
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) enum Chore {
 /// Does it.
 pub(crate) async fn run(chore: Chore) -> Result<()> {
     match chore {
-        Chore::Build => build::build().await,
+        Chore::Build => build::everything().await,
         Chore::Up => up::up().await,
     }
 }

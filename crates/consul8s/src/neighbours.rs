@@ -37,12 +37,15 @@ pub async fn follow_leases<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<
 /// Counts the Services outside our scope, as long as it is polled.
 pub async fn count_out_of_scope<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>) {
     loop {
-        if let Err(error) = controller.count_out_of_scope().await {
-            // Who may not see the whole cluster is not told about it.
-            tracing::debug!(%error, "labelled Services out of scope are not counted");
-        }
         if everything(&controller.settings.scope) {
             return;
+        }
+        if let Err(error) = controller.count_out_of_scope().await {
+            tracing::debug!(%error, "labelled Services out of scope are not counted");
+            // Who may not see the whole cluster is not told about it, and does not go on asking.
+            if error.kind == ErrorKind::Forbidden {
+                return;
+            }
         }
         tokio::time::sleep(COUNT_EVERY).await;
     }
@@ -107,8 +110,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// They can't be listed.
     pub async fn count_out_of_scope(&self) -> Result<(), ApiError> {
         let scope = &self.settings.scope;
-        let found: BTreeSet<ObjectKey> = if everything(scope) { BTreeSet::new() } else { self.kube.labelled().await? };
-        let outside: BTreeSet<ObjectKey> = found.into_iter().filter(|key| !scope.covers(&key.namespace)).collect();
+        let outside: BTreeSet<ObjectKey> =
+            self.kube.labelled().await?.into_iter().filter(|key| !scope.covers(&key.namespace)).collect();
         let mut world = self.world();
         let before = world.out_of_scope.replace(outside.clone());
         if before.unwrap_or_default() != outside {

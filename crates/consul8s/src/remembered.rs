@@ -22,6 +22,9 @@ use crate::stores::round::Round;
 const EVERY: Duration = Duration::from_secs(30);
 /// How often it is looked whether a datacenter is unknown, or a round is over.
 const SOON: Duration = Duration::from_millis(200);
+/// How long a release for all is in force at most: a Service whose writes fail for ever must not keep it so, and with it let go whatever
+/// is held next.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(60);
 /// What the agent's own datacenter is called on the Lease: a word that no datacenter can be called.
 const AGENTS: &str = "(agent)";
 
@@ -120,7 +123,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             drop(world);
             keys.into_iter().for_each(|key| self.queue.add(key));
         } else if let Some((text, round)) = &world.release
-            && round.is_over()
+            && (round.is_over() || round.age(self.clock.now()) >= FOLLOWED_WITHIN)
         {
             let text = text.clone();
             drop(world);

@@ -329,12 +329,31 @@ fn a_change_of_one_instance_writes_one_slice() {
     churn(4, &changes.new_tree(&mut runner).expect("changes").current());
 }
 
+/// A hundred changes of a service with a thousand instances, in slices of a hundred.
+#[test]
+fn a_change_of_one_instance_of_a_thousand_writes_one_slice() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let changes = prop::collection::vec((0..4_u8, any::<Index>()), 100);
+    churn_of(100, instances_of(1000), &changes.new_tree(&mut runner).expect("changes").current());
+}
+
+/// Instances of `foo`, each on a machine of its own.
+fn instances_of(count: usize) -> Vec<Instance> {
+    let one = |i: usize| format!("consul: i@vm-old-{i} name=foo 10.1.{}.{}:80 passing\n", i / 200, i % 200 + 1);
+    World::parse(&(0..count).map(one).collect::<String>()).expect("a world").instances
+}
+
 fn churn(most: usize, changes: &[(u8, Index)]) {
-    let mut stage = stage(0, &[], &[]);
+    churn_of(most, Vec::new(), changes);
+}
+
+fn churn_of(most: usize, instances: Vec<Instance>, changes: &[(u8, Index)]) {
+    let mut stage = stage(0, &[], &instances);
     stage.settings.max_endpoints_per_slice = most;
     stage.sync_all();
-    stage.alive = (0..2000).map(|i| format!("vm-{i}")).collect();
-    let mut peak = [0_usize; 2];
+    let old = instances.iter().map(|instance| instance.node.clone());
+    stage.alive = (0..2000).map(|i| format!("vm-{i}")).chain(old).collect();
+    let mut peak = [instances.len(), 0];
     for (i, (kind, index)) in changes.iter().enumerate() {
         let instances = &mut stage.world.instances;
         let at = (!instances.is_empty()).then(|| index.index(instances.len()));
@@ -384,10 +403,7 @@ fn churn(most: usize, changes: &[(u8, Index)]) {
 /// One instance of thousands changes: one slice is written, and the others are not even looked at twice.
 #[test]
 fn ten_thousand_instances() {
-    let text: String = (0..10_000)
-        .map(|i| format!("consul: i@vm-{i} name=foo 10.1.{}.{}:80 passing\n", i / 200, i % 200 + 1))
-        .collect();
-    let mut stage = stage(0, &[], &World::parse(&text).expect("a world").instances);
+    let mut stage = stage(0, &[], &instances_of(10_000));
     stage.sync_all();
     assert_eq!(stage.world.slices.len(), 100);
     stage.world.instances[5000].checks[0].status = CheckStatus::Critical;

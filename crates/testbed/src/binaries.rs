@@ -106,6 +106,9 @@ pub const KUBE_PROXY: Program = Program {
 /// All programs, in the order in which they are built.
 pub const PROGRAMS: &[Program] = &[ETCD, CONSUL, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, KUBE_PROXY];
 
+/// Those of them that a playground runs, or that people use there.
+pub const PLAYGROUND: &[Program] = &[ETCD, CONSUL, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL];
+
 /// What `go build` gets besides the linker's flags: the same bytes on every machine, and nothing from git.
 pub const BUILD_FLAGS: &[&str] = &["-trimpath", "-buildvcs=false"];
 /// The environment of `go build`: no C compiler needed, and no setting of the user's that changes the result.

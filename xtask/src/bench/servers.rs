@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use consul8s_testbed::binaries::PLAYGROUND;
 use consul8s_testbed::{Consul, ConsulOptions, Kubernetes, KubernetesOptions};
 use hyper::Method;
 
@@ -44,7 +45,7 @@ impl Servers {
     /// Builds them if need be, and starts them. No controller manager: the bench writes the slices of pods itself, and
     /// nobody else uses the processors.
     pub(crate) async fn start(wanted: Wanted) -> Result<Self> {
-        testbed::build::build().await?;
+        testbed::build::build(PLAYGROUND).await?;
         eprintln!("bench: starting Kubernetes and Consul");
         let kubernetes = KubernetesOptions { audit: wanted.audit, ..KubernetesOptions::default() };
         let consul = ConsulOptions { https: wanted.tls, ..ConsulOptions::default() };

@@ -15,12 +15,17 @@ use super::{go, nft};
 /// How often a long build says that it is still there, for people and for watchdogs of CI.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
-/// Builds what is neither given by the environment nor in the cache.
-pub(crate) async fn build() -> Result<()> {
-    report_given()?;
+/// Builds all programs, and sees to what they need of the system.
+pub(crate) async fn everything() -> Result<()> {
     nft::ensure().await;
+    build(PROGRAMS).await
+}
+
+/// Builds those that are neither given by the environment nor in the cache.
+pub(crate) async fn build(programs: &[Program]) -> Result<()> {
+    report_given(programs)?;
     let folder = binaries::cache()?.join("testbed");
-    let missing = missing()?;
+    let missing = missing(programs)?;
     if missing.is_empty() {
         eprintln!("testbed: up to date ({})", folder.display());
         return Ok(());
@@ -28,12 +33,12 @@ pub(crate) async fn build() -> Result<()> {
     go::check(&missing).await?;
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     let _lock = lock(&folder.join("build.lock")).await?;
-    build_all(&folder).await
+    build_all(programs, &folder).await
 }
 
 /// Only called while the lock is held. Looks anew, since another run may have built everything meanwhile.
-async fn build_all(folder: &Path) -> Result<()> {
-    let missing = missing()?;
+async fn build_all(programs: &[Program], folder: &Path) -> Result<()> {
+    let missing = missing(programs)?;
     announce(&missing, folder);
     let start = Instant::now();
     for (index, program) in missing.iter().enumerate() {
@@ -45,8 +50,8 @@ async fn build_all(folder: &Path) -> Result<()> {
 }
 
 /// Says which programs come from elsewhere, since variables that were set once are easily forgotten.
-fn report_given() -> Result<()> {
-    for program in PROGRAMS {
+fn report_given(programs: &[Program]) -> Result<()> {
+    for program in programs {
         if let Some((variable, path)) = program.given()? {
             eprintln!("testbed: {} is {} ({variable} is set)", program.name, path.display());
         }
@@ -55,9 +60,9 @@ fn report_given() -> Result<()> {
 }
 
 /// The programs to build.
-fn missing() -> Result<Vec<Program>> {
+fn missing(programs: &[Program]) -> Result<Vec<Program>> {
     let mut missing = Vec::new();
-    for program in PROGRAMS {
+    for program in programs {
         if program.given()?.is_none() && !program.built()?.is_file() {
             missing.push(*program);
         }

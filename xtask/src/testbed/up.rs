@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use consul8s_testbed::binaries::{CONSUL, KUBECTL, Program};
+use consul8s_testbed::binaries::{CONSUL, KUBECTL, PLAYGROUND, Program};
 use consul8s_testbed::{Consul, ConsulOptions, Kubernetes, KubernetesOptions, TestbedError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Starts Kubernetes and Consul, says how to reach them, and ends them at a signal, or when one of them fails.
 pub(crate) async fn up() -> Result<()> {
-    build::build().await?;
+    build::build(PLAYGROUND).await?;
     let mut signals = Signals::new().context("listening for signals")?;
     eprintln!("testbed: starting Kubernetes and Consul");
     let starting = async {

@@ -93,10 +93,10 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         let alive: BTreeSet<&str> = self.imports.iter().map(|import| import.uid.as_str()).collect();
         self.memories.retain(|uid, _| alive.contains(uid.as_str()));
         for import in &imports {
-            let catalog = import.spec.catalog().and_then(|query| self.sources.catalogs.get(&query));
-            if let (Some(catalog), Some(memory)) = (catalog, self.memories.get_mut(&import.uid)) {
-                memory.note(import, &services, catalog);
-            }
+            let Some(query) = import.spec.catalog() else { continue };
+            let Some(catalog) = self.sources.catalogs.get(&query) else { continue };
+            let broken = self.sources.broken(&query).max(self.controller.world().lineages.broken(&query.datacenter));
+            self.memories.entry(import.uid.clone()).or_default().note(import, &services, catalog, broken);
         }
         let refused: BTreeMap<String, String> = self
             .refused

@@ -100,7 +100,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                     let wanted = self.imports.iter().filter_map(|import| import.spec.catalog()).collect();
                     self.sources.watch(wanted, &self.controller.consul, &self.controller.dice, &mut self.tasks, &news);
                 }
-                Some(told) = catalogs.recv() => if self.sources.told(told) { self.look_at_all() },
+                Some(told) = catalogs.recv() => if self.sources.told(told, self.controller.clock.now()) { self.look_at_all() },
                 Ok(()) = services.changed() => self.look_at_all(),
                 Ok(()) = async { match &mut gains { Some(gains) => gains.changed().await, None => std::future::pending().await } } => self.look_at_all(),
                 _ = audits.tick() => self.look_at_all(),

@@ -8,6 +8,7 @@ use consul8s_consul::{Watch as ConsulWatch, WatchConfig, WatchNews};
 use consul8s_core::consul::HealthQuery;
 use consul8s_core::import::{Candidate, Catalog, CatalogQuery};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind};
+use consul8s_core::time::UnixMillis;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
@@ -27,6 +28,8 @@ pub(super) struct Sources {
     /// Why a list was not answered last, as a condition tells it.
     pub(super) troubles: BTreeMap<CatalogQuery, (&'static str, String)>,
     watches: BTreeMap<CatalogQuery, AbortHandle>,
+    /// Since when a list comes from a Consul that was restored or wiped.
+    broken: BTreeMap<CatalogQuery, UnixMillis>,
     candidates: BTreeMap<HealthQuery, (Candidate, String, Instant)>,
 }
 
@@ -50,6 +53,7 @@ impl Sources {
             }
             self.catalogs.remove(&query);
             self.troubles.remove(&query);
+            self.broken.remove(&query);
         }
         for query in wanted {
             self.watches.entry(query.clone()).or_insert_with(|| {
@@ -65,12 +69,15 @@ impl Sources {
     }
 
     /// Takes in what a watch told; whether that was news.
-    pub(super) fn told(&mut self, (query, news): Told) -> bool {
+    pub(super) fn told(&mut self, (query, news): Told, now: UnixMillis) -> bool {
         if !self.watches.contains_key(&query) {
             return false;
         }
         match news {
-            WatchNews::Admitted { answer, .. } => {
+            WatchNews::Admitted { answer, lineage_broken } => {
+                if lineage_broken {
+                    self.broken.insert(query.clone(), now);
+                }
                 self.note_meta(&query, answer.meta.filtered || answer.meta.anonymous_under_deny);
                 self.catalogs.insert(query, (*answer.body).clone());
                 true
@@ -79,6 +86,11 @@ impl Sources {
             WatchNews::Failed(error) => self.trouble(query, trouble(&error)),
             WatchNews::Rejected(why) => self.trouble(query, ("ConsulUnavailable", why.to_string())),
         }
+    }
+
+    /// Since when a list comes from a Consul that was restored or wiped, while we watched.
+    pub(super) fn broken(&self, query: &CatalogQuery) -> Option<UnixMillis> {
+        self.broken.get(query).copied()
     }
 
     fn note_meta(&mut self, query: &CatalogQuery, hidden: bool) -> bool {

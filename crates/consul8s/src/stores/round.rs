@@ -1,6 +1,7 @@
 //! A round: one look at each of these Services that began after it, with its writes accepted.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::time::UnixMillis;
@@ -24,6 +25,12 @@ impl Round {
         if begun >= self.begun {
             self.left.remove(service);
         }
+    }
+
+    /// How long it has been going on.
+    #[must_use]
+    pub fn age(&self, now: UnixMillis) -> Duration {
+        now.since(self.begun)
     }
 
     /// Whether all have been looked at.

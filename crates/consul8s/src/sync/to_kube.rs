@@ -161,9 +161,21 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
         let since = *world.record(&self.service.key).yielding.get_or_insert(self.now);
         let settings = &self.controller.settings;
         match to_kube::may_yield(self.service, self.slices, world.neighbours.abandoned(), settings, since, self.now) {
-            Some(at) => SlicePlan { look_again: Some(at), ..SlicePlan::default() },
+            Some(at) => {
+                let plan = self.only_health(world);
+                SlicePlan { look_again: plan.look_again.into_iter().chain([at]).min(), ..plan }
+            }
             None => self.withdraw(world, UserIntent::Unsupported),
         }
+    }
+
+    /// What stands follows its health, and nothing is added.
+    fn only_health(&self, world: &mut World) -> SlicePlan {
+        let (key, settings) = (&self.service.key, &self.controller.settings);
+        let kept = to_kube::frozen(self.service, None, self.slices, world.neighbours.abandoned(), settings);
+        let Some((wish, _)) = kept else { return SlicePlan::default() };
+        bind(self.controller, world, key, &[&wish], self.now);
+        self.follow(world, wish, Mode::NothingNew)
     }
 }
 
@@ -220,7 +232,7 @@ fn after_deletion<K, C>(
 ) -> Vec<SliceChange> {
     let proven = match &world.record(key).gone {
         Some(Gone::Seen) => true,
-        Some(Gone::Missing { reads }) => !reads.is_empty(),
+        Some(Gone::Missing { reads, .. }) => !reads.is_empty(),
         None => false,
     };
     if proven { packing::leftovers(key, slices, &controller.settings.identity) } else { Vec::new() }

@@ -1,6 +1,6 @@
 //! How long a service has been missing from the catalog, and how well that is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::evidence::AbsenceProof;
@@ -14,6 +14,10 @@ const READS: u32 = 3;
 pub struct Memory {
     /// Services that were missing, by the name of their Service.
     missing: BTreeMap<String, Missing>,
+    /// Services that Consul forgot with all that it knew, by the same name: time alone says nothing about them.
+    forgotten: BTreeSet<String>,
+    /// When Consul last forgot.
+    broken: Option<UnixMillis>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ struct Missing {
 pub(super) enum Known {
     /// The catalog is to be read not before then.
     ReadAt(UnixMillis),
+    /// It is missing since Consul was restored or wiped.
+    Forgotten,
     /// It was missing for long enough.
     Gone(AbsenceProof),
 }
@@ -35,6 +41,9 @@ pub(super) enum Known {
 impl Memory {
     /// What is known of `service` now that a list does not show it.
     pub(super) fn of(&self, service: &str, delay: Duration, now: UnixMillis) -> Known {
+        if self.forgotten.contains(service) {
+            return Known::Forgotten;
+        }
         let Some(Missing { first, last, reads }) = self.missing.get(service).copied() else {
             return Known::ReadAt(now);
         };
@@ -60,8 +69,17 @@ impl Memory {
         }
     }
 
+    /// Consul counts from a lower index since then: what is missing now was not taken out by anybody.
+    pub(super) fn broke(&mut self, since: UnixMillis, missing: impl IntoIterator<Item = String>) {
+        if self.broken < Some(since) {
+            self.broken = Some(since);
+            self.forgotten.extend(missing);
+        }
+    }
+
     /// These were shown: what was counted is void.
     pub(super) fn shown(&mut self, is_shown: impl Fn(&str) -> bool) {
         self.missing.retain(|service, _| !is_shown(service));
+        self.forgotten.retain(|service| !is_shown(service));
     }
 }

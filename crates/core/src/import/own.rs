@@ -60,11 +60,17 @@ impl Memory {
         self.read(missing.map(|service| service.key.name.clone()), now);
     }
 
-    /// Takes in what the watch of the list shows: what is there again was not missing all along.
-    pub fn note(&mut self, import: &Import, services: &[&KubeService], catalog: &Catalog) {
+    /// Takes in what the watch of the list shows: what is there again was not missing all along. `broken` is since when Consul counts from a
+    /// lower index, because it was restored or wiped.
+    pub fn note(&mut self, import: &Import, services: &[&KubeService], catalog: &Catalog, broken: Option<UnixMillis>) {
         let selected = select::of(&import.spec, catalog);
         let own = created(import, services);
-        self.shown(|name| !own.iter().any(|service| service.key.name == name && !is_shown(service, &selected)));
+        let missing = || own.iter().filter(|service| !is_shown(service, &selected)).map(|service| &service.key.name);
+        if let Some(since) = broken {
+            self.broke(since, missing().cloned());
+        }
+        let missing: BTreeSet<&String> = missing().collect();
+        self.shown(|name| !missing.iter().any(|service| *service == name));
     }
 }
 

@@ -269,6 +269,7 @@ impl<'a> Planner<'a> {
                 }
             }
             Known::ReadAt(at) => self.look_again(at),
+            Known::Forgotten => {}
             Known::Gone(_) if self.input.busy.contains(&service.key.name) => self.look_again(now.after(WHILE_BUSY)),
             Known::Gone(proof) => self.remove(import, service, Removal::Absent(proof)),
         }
@@ -299,6 +300,12 @@ impl<'a> Planner<'a> {
             Some((Candidate::Fit(port), datacenter)) => (*port, datacenter),
         };
         counted.matched += 1;
+        // A Service may name the datacenter that is the agent's own.
+        let named = HealthQuery { datacenter: Some(datacenter.clone()), ..query.clone() };
+        if query.datacenter.is_none() && self.bound.contains(&named) {
+            counted.others += 1;
+            return;
+        }
         match self.new_service(import, service, port, datacenter) {
             Err(why) => counted.conflicts.push(format!("{service}: {why}")),
             Ok(new) => {

@@ -42,6 +42,10 @@ fn is_ordinary(instance: &Instance) -> bool {
     matches!(instance.kind.as_str(), "" | "typical") && !of_kubernetes
 }
 
+/// Annotations that say where a service is read.
+const WHERE: [&str; 4] =
+    [names::SERVICE_DATACENTER, names::SERVICE_NAMESPACE, names::SERVICE_PARTITION, names::SERVICE_PEER];
+
 /// A Service that is to be created.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewService {
@@ -80,6 +84,8 @@ pub(super) fn new(
     let mut labels = template.labels.clone();
     labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
     let mut annotations = template.annotations.clone();
+    // Where it is read says the import, also by what it leaves out.
+    annotations.retain(|key, _| !WHERE.contains(&key.as_str()));
     let ours = [
         (names::SERVICE_NAME, Some(service)),
         (names::SERVICE_DATACENTER, spec.datacenter.as_deref()),
@@ -100,6 +106,7 @@ pub(super) fn new(
     new.ports = ports(import, port)?;
     if template.external_name {
         new.labels.remove(names::LABEL_SOURCE);
+        new.labels.remove(names::LABEL_REGISTRATION);
         new.external_name = Some(dns_name(service, spec.datacenter.as_deref(), domain)?);
         return Ok(new);
     }

@@ -198,12 +198,62 @@ fn a_service_goes_only_after_consistent_absence() {
     world.catalog = Some([("web".to_owned(), vec![])].into());
     let services: Vec<&KubeService> = world.services.iter().collect();
     let catalog = world.catalog.clone().unwrap();
-    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog);
+    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog, None);
     assert_eq!(world.actions(), Vec::<String>::new());
     world.catalog = Some(Catalog::new());
     assert_eq!(world.plan().needs.len(), 1, "the count begins anew");
     world.catalog = None;
     assert_eq!((world.actions(), world.plan().needs.len()), (vec![], 0), "without a list nothing is known");
+}
+
+#[test]
+fn a_service_that_names_the_agents_own_datacenter_counts_as_having_one() {
+    let all = import("all", 10, &["web", "api"]);
+    let mut own = plain("mine");
+    own.labels.insert(names::LABEL_SOURCE.into(), "consul".into());
+    let annotate = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    own.annotations.extend([annotate(names::SERVICE_NAME, "web"), annotate(names::SERVICE_DATACENTER, "dc1")]);
+    let mut other = own.clone();
+    other.key.name = "elsewhere".into();
+    other.annotations.extend([annotate(names::SERVICE_NAME, "api"), annotate(names::SERVICE_DATACENTER, "dc2")]);
+    let world = World::new(vec![all], vec![own, other], &["web", "api"]);
+    assert_eq!(world.actions(), ["all: create api for api"]);
+}
+
+#[test]
+fn a_template_says_nothing_about_where_a_service_is_read() {
+    let mut all = import("all", 10, &["web"]);
+    let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    all.spec.template.annotations = pairs(&[(names::SERVICE_DATACENTER, "dc9"), (names::SERVICE_HEALTH, "any")]);
+    all.spec.template.labels = pairs(&[(names::LABEL_REGISTRATION, "consul")]);
+    let new = service::new(&all, "web", "web", Some(80), "consul").unwrap();
+    assert_eq!(new.annotations.get(names::SERVICE_DATACENTER), None);
+    assert_eq!(new.annotations.get(names::SERVICE_HEALTH).map(String::as_str), Some("any"));
+    all.spec.template.external_name = true;
+    let new = service::new(&all, "web", "web", Some(80), "consul").unwrap();
+    assert!(!new.labels.contains_key(names::LABEL_REGISTRATION), "nothing of it is to_kube");
+}
+
+#[test]
+fn what_a_wiped_consul_has_forgotten_stays() {
+    let all = import("all", 10, &["web"]);
+    let mut world = World::new(vec![all.clone()], vec![made(&all, "web", "web")], &[]);
+    let services = world.services.clone();
+    let services: Vec<&KubeService> = services.iter().collect();
+    let note = |world: &mut World, listed: &[&str], broken| {
+        let catalog: Catalog = listed.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        world.catalog = Some(catalog.clone());
+        world.memories.entry(all.uid.clone()).or_default().note(&all, &services, &catalog, broken);
+    };
+    let broken = Some(NOW);
+    note(&mut world, &[], broken);
+    world.now = NOW.after(DELAY * 10);
+    note(&mut world, &[], broken);
+    assert_eq!((world.actions(), world.plan().needs), (vec![], vec![]), "time alone says nothing");
+    // It is registered again, and then goes like any other.
+    note(&mut world, &["web"], broken);
+    note(&mut world, &[], broken);
+    assert_eq!(world.plan().needs, [Need::Catalog(all.key.clone())]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ErrorKind, KubeApi, KubeWriter, WatchEvent};
+use consul8s_core::time::UnixMillis;
 use consul8s_kube::{Kube, SliceWriter};
 use serde_json::json;
 
@@ -113,6 +114,40 @@ pub(crate) async fn reads(world: &impl World) {
     assert_eq!(kube.service(&key).await.unwrap().map(|service| service.uid), Some(uid));
     let system = done(world, "GET", "/api/v1/namespaces/kube-system", None).await;
     assert_eq!(kube.cluster_uid().await.unwrap(), system["metadata"]["uid"].as_str().unwrap());
+}
+
+/// What lies beyond our own: Leases of others, and which Services bear our labels.
+pub(crate) async fn reads_of_others(world: &impl World) {
+    namespace(world, "others").await;
+    let kube = Kube::new(&connect(world).await);
+    let key = ObjectKey::new("others", "theirs");
+    assert_eq!(kube.pulse(&key).await.unwrap(), None);
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/others/leases";
+    let spec =
+        json!({"holderIdentity": "them", "leaseDurationSeconds": 15, "renewTime": "2026-11-18T11:06:40.000000Z"});
+    for (name, spec) in [("theirs", spec), ("notebook", json!({}))] {
+        done(world, "POST", leases, Some(json!({"metadata": {"name": name}, "spec": spec}))).await;
+    }
+    let pulse = kube.pulse(&key).await.unwrap().expect("a Lease");
+    assert_eq!((pulse.renewed, pulse.duration), (Some(UnixMillis(1_795_000_000_000)), Duration::from_secs(15)));
+    let notebook = kube.pulse(&ObjectKey::new("others", "notebook")).await.unwrap().expect("a Lease");
+    assert!(notebook.renewed.is_none() && notebook.version != pulse.version);
+
+    for (name, labels) in [
+        ("plain", json!({})),
+        ("filled", json!({"consul8s_source": "consul"})),
+        ("odd", json!({"consul8s_source": "?"})),
+        ("prose", json!({"registration": "consul"})),
+        ("somebody-else-s", json!({"registration": "nginx"})),
+    ] {
+        let body = json!({"metadata": {"name": name, "labels": labels}, "spec": {"ports": [{"port": 80}]}});
+        // A label's value is a name; the embedded world does not mind.
+        let (status, answer) = world.request("POST", &services("others"), Some(body)).await;
+        assert!(status < 300 || name == "odd", "{answer}");
+    }
+    let found = kube.labelled().await.unwrap();
+    let names: Vec<&str> = found.iter().filter(|key| key.namespace == "others").map(|key| key.name.as_str()).collect();
+    assert_eq!(names.iter().filter(|name| **name != "odd").copied().collect::<Vec<_>>(), ["filled", "prose"]);
 }
 
 /// A change is told when it happens, not some time later.

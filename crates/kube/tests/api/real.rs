@@ -34,6 +34,7 @@ impl World for Kubernetes {
 async fn all_scenarios() {
     let kubernetes = Kubernetes::start(KubernetesOptions::default()).await.unwrap();
     reading::reads(&kubernetes).await;
+    reading::reads_of_others(&kubernetes).await;
     reading::watches_services(&kubernetes).await;
     reading::watches_slices(&kubernetes).await;
     reading::watches_nodes(&kubernetes).await;

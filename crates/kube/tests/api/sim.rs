@@ -72,6 +72,7 @@ impl World for Embedded {
 async fn all_scenarios() {
     let world = Embedded::new().await;
     reading::reads(&world).await;
+    reading::reads_of_others(&world).await;
     reading::watches_services(&world).await;
     reading::watches_slices(&world).await;
     reading::watches_nodes(&world).await;

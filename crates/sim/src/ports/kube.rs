@@ -79,6 +79,12 @@ impl KubeApi for KubeWorld {
         let namespace = found.map_err(refused)?;
         reply.deliver(text_at(&namespace, "/metadata/uid").to_owned())
     }
+
+    async fn services_version(&self, _namespace: Option<&str>) -> Result<Option<u64>, ApiError> {
+        let reply = admit(self).await?;
+        let version = self.read(|cluster| cluster.version());
+        reply.deliver(version.to_string().parse().ok())
+    }
 }
 
 impl KubeWriter for KubeWorld {

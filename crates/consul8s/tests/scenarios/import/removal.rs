@@ -145,8 +145,17 @@ async fn suspended(world: &World) -> Outcome {
 
 async fn consul_lost(world: &World) -> Outcome {
     define(world).await?;
+    // Consul has counted further than it will have after the wipe.
+    for _ in 0..40 {
+        world.consul.register(&world.instance("other")).await?;
+    }
     let program = world.program().flags(&["--import-removal-delay", "2s", "--removal-hold", "2s"]).start()?;
     let [web, api] = two(world, json!({})).await?;
+    // No endpoint of this one can be held.
+    let template = json!({ "metadata": { "name": "dns" }, "spec": { "type": "ExternalName" } });
+    let [only] = world.registered_instances("other-one").await?;
+    import(world, "dns", json!({ "selector": { "names": [only.service] }, "template": template })).await?;
+    has_services(world, &[&web, &api, "dns"]).await?;
     for name in [&web, &api] {
         let ready = |slices: &[Value]| {
             let seen = crate::harness::view::endpoints(slices);
@@ -157,12 +166,12 @@ async fn consul_lost(world: &World) -> Outcome {
     world.servers.stop_consul().await;
     stands(world, "all", "2/2/0 Ready=False ConsulUnavailable").await?;
     sleep(Duration::from_secs(8)).await;
-    has_services(world, &[&web, &api]).await?;
+    has_services(world, &[&web, &api, "dns"]).await?;
     // It comes back and knows nothing.
     world.servers.wipe_consul().await?;
     world.servers.start_consul().await?;
     sleep(Duration::from_secs(15)).await;
-    has_services(world, &[&web, &api]).await?;
+    has_services(world, &[&web, &api, "dns"]).await?;
     drop(program);
     Ok(())
 }

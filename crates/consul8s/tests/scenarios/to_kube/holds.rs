@@ -2,6 +2,7 @@
 //!
 //! | scenario | promise |
 //! | --- | --- |
+//! | `a_hold_is_told_once` | Event and condition, in the words of the contract, also over a restart; another hold is another Event |
 //! | `released_by_its_id` | hold (a), with its id on the Service |
 //! | `released_by_true` | once: it must be taken away before it counts again |
 //! | `released_on_the_lease` | the same for all Services; it is taken away when it was used |
@@ -16,9 +17,13 @@ use consul8s_testbed::ConsulOptions;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Instance, Kind, LEASES, Outcome, Running, SOON, Scenario, World, eventually, scenario, so};
+use crate::harness::{
+    EVENTS, Instance, Kind, LEASES, Outcome, Running, SERVICES, SOON, Scenario, World, eventually, list, scenario, so,
+    text,
+};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(a_hold_is_told_once),
     scenario!(released_by_its_id),
     scenario!(released_by_true),
     scenario!(released_on_the_lease),
@@ -63,6 +68,54 @@ pub(super) async fn told_id(program: &Running) -> Outcome<String> {
         let line = log.lines().rev().find(|line| line.contains("RemovalHeld")).ok_or("no RemovalHeld")?;
         let from = line.find("(h-").ok_or_else(|| line.to_owned())? + 1;
         Ok(line[from..].chars().take_while(|char| char.is_ascii_alphanumeric() || *char == '-').collect())
+    })
+    .await
+}
+
+/// What was told of holds over `web`.
+async fn told_of_holds(world: &World) -> Outcome<Vec<String>> {
+    let events = world.kube.list(EVENTS).await?;
+    let of_holds =
+        events.iter().filter(|event| event["reason"] == "RemovalHeld" && event["regarding"]["name"] == "web");
+    Ok(of_holds.map(|event| format!("{} {}", text(&event["type"]), text(&event["note"]))).collect())
+}
+
+async fn a_hold_is_told_once(world: &World) -> Outcome {
+    let (program, only, line) = held(world, &["--removal-hold", "20s"]).await?;
+    let id = told_id(&program).await?;
+    let begins =
+        format!("holding 1 of 1 endpoints that left Consul without a word ({id}, 20s): they stay ready until 20");
+    let ends = format!("Z; release with: consul8s release {}/web", world.namespace);
+    let is_it = |note: &str| note.starts_with(&begins) && note.contains(&ends);
+    let once = async || {
+        let told = told_of_holds(world).await?;
+        let [one] = told.as_slice() else { return Err(format!("{told:#?}")) };
+        so(one.strip_prefix("Warning ").is_some_and(&is_it), || one.clone())
+    };
+    eventually("it is told", SOON, once).await?;
+    eventually("the condition says so", SOON, async || {
+        let service = world.kube.get(SERVICES, "web").await?;
+        let ours = list(&service["status"]["conditions"]).into_iter().find(|it| it["type"] == "consul8s/Synced");
+        let ours = ours.unwrap_or_default();
+        let right = ours["status"] == "False" && ours["reason"] == "RemovalHeld" && is_it(&text(&ours["message"]));
+        so(right, || format!("{ours:#}"))
+    })
+    .await?;
+    program.terminate(Duration::from_secs(5)).await?;
+    let program = world.program().flags(&["--removal-hold", "20s"]).start()?;
+    holds(&program, 1.0).await?;
+    sleep(Duration::from_secs(4)).await;
+    once().await?;
+    // It ends by itself, and the next one is another.
+    world.publishes_within(2 * SOON, "web", &[]).await?;
+    world.consul.register(&only).await?;
+    world.publishes("web", &[&line]).await?;
+    world.consul.remove_node(&only.node).await?;
+    holds(&program, 1.0).await?;
+    eventually("the next hold is told too", 3 * SOON, async || {
+        let told = told_of_holds(world).await?;
+        let another = told.iter().filter(|note| !note.contains(&id)).count();
+        so(told.len() == 2 && another == 1, || format!("{told:#?}"))
     })
     .await
 }

@@ -2,7 +2,7 @@
 //!
 //! | scenario | promise |
 //! | --- | --- |
-//! | `selector_added_and_removed` | `SelectorPresent` with the patch that removes it; ours go after 10 s, and come back with the patch |
+//! | `selector_added_and_removed` | `SelectorPresent` with the patch that removes it; ours follow their health for 10 s and go, and come back with the patch |
 //! | `selector_with_others_ready` | ours go as soon as another manager's slices show a ready endpoint |
 //! | `external_name` | `UnsupportedType`; ours go, and come when the type is another |
 //! | `families_change` | a family that comes gets its slices, one that goes loses them |
@@ -63,7 +63,11 @@ async fn filled(world: &World) -> Outcome<(String, crate::harness::Running)> {
 }
 
 async fn selector_added_and_removed(world: &World) -> Outcome {
-    let (line, _program) = filled(world).await?;
+    let [instance] = world.registered_instances("web").await?;
+    world.create_to_kube("web", |_| ()).await?;
+    let _program = world.start()?;
+    let line = format!("{}:8080 ready", instance.address);
+    world.publishes("web", &[&line]).await?;
     let start = Instant::now();
     world.kube.merge(SERVICES, "web", &json!({ "spec": { "selector": { "app": "web" } } })).await?;
     let patch = format!(
@@ -71,7 +75,10 @@ async fn selector_added_and_removed(world: &World) -> Outcome {
         world.namespace
     );
     world.says("web", "False SelectorPresent", &patch).await?;
-    we_publish(world, SOON, &[&line]).await?;
+    // What stands follows its health for as long as it stands.
+    world.consul.register(&instance.clone().checked("critical")).await?;
+    we_publish(world, YIELD_AFTER, &[&line.replace(" ready", " not-ready")]).await?;
+    world.consul.register(&instance).await?;
     we_have_none(world, YIELD_AFTER + SOON).await?;
     let took = start.elapsed();
     so(took >= YIELD_AFTER, || format!("they were gone after {took:?}"))?;

@@ -80,6 +80,34 @@ fn zones_and_hints() {
     );
 }
 
+/// All or none counts what only stays as well: kube-proxy looks at every ready endpoint.
+#[test]
+fn hints_count_what_is_kept() {
+    let mut stage = stage(
+        "kube:   service shop/foo source=consul zone-aware port http 80
+         consul: a@vm-1 name=foo 10.0.0.1:8080 passing zone=z1
+                 b@vm-2 name=foo 10.0.0.2:8080 passing zone=z2",
+    );
+    let hints = |stage: &crate::world::Stage| -> Vec<String> {
+        let endpoints = stage.world.slices.iter().flat_map(|slice| &slice.endpoints);
+        endpoints.map(|endpoint| endpoint.hint_zones.join(",")).collect()
+    };
+    stage.sync_all();
+    assert_eq!(hints(&stage), ["z1", "z2"]);
+    // One leaves without a word and is kept for the moment; the other gets a place without a zone.
+    stage.world.instances.remove(1);
+    stage.world.instances[0].zone = None;
+    let judged = stage.sync_all().remove(0).judged.unwrap();
+    assert_eq!(judged.kept.len(), 1);
+    assert_eq!(hints(&stage), ["", ""]);
+    stage.world.instances[0].zone = Some("z1".to_owned());
+    stage.sync_all();
+    assert_eq!(hints(&stage), ["z1", "z2"]);
+    stage.world.services[0].traffic_distribution = None;
+    stage.sync_all();
+    assert_eq!(hints(&stage), ["", ""], "it no longer asks");
+}
+
 #[test]
 fn warnings_do_not_stop_anything() {
     check(
