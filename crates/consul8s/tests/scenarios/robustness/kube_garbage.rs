@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `senseless_api_server` | every kind of [`GARBAGE`], one after the other |
 //! | `api_server_refuses` | every kind of [`REFUSALS`]; the metric says so |
-//! | `late_api_server` | answers that don't come, or don't end ([`LATE`]); the metric says so |
+//! | `late_api_server` | answers that don't come; the metric says so |
 
 use super::under_faults::Played;
 use crate::harness::{Delivery, Index, Kind, Meddler, Outcome, Scenario, Spoiled, World, scenario, so};
@@ -23,7 +23,7 @@ const ANSWER: Spoiled =
 const EMPTY_LIST: &str = r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
 const EXPIRED: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"too old resource version","code":410}"#;
 
-/// What cannot be read, or is taken for the end of a watch, which is then begun anew: that may show in the metric after 30 s only.
+/// Too short to show in the metric: what is taken for the end of a watch is begun anew, and only what stays so is noticed within 30 s.
 const GARBAGE: &[(&str, Spoiled)] = &[
     ("no body", ANSWER),
     ("a page for people", Spoiled { headers: HTML, body: "<html>Log in, please</html>", ..ANSWER }),
@@ -37,22 +37,21 @@ const GARBAGE: &[(&str, Spoiled)] = &[
     ("nothing to say", Spoiled { status: 204, ..ANSWER }),
     ("moved", Spoiled { status: 301, headers: &[("location", "http://127.0.0.1:1/")], ..ANSWER }),
     ("expired", Spoiled { status: 410, body: EXPIRED, ..ANSWER }),
+    ("chunks without an end", Spoiled { body: r#"{"kind":"List","items":["#, delivery: Delivery::Unending, ..ANSWER }),
+    ("away", Spoiled { status: 503, headers: &[("retry-after", "1")], ..ANSWER }),
+    ("a gateway's error", Spoiled { status: 502, headers: HTML, body: "<html>Bad Gateway</html>", ..ANSWER }),
+    ("not found", Spoiled { status: 404, headers: HTML, body: "<html>Not Found</html>", ..ANSWER }),
+    ("forbidden", Spoiled { status: 403, body: "Forbidden", ..ANSWER }),
 ];
 
+/// These stay until the metric shows them.
 const REFUSALS: &[(&str, Spoiled)] = &[
     ("unauthorized", Spoiled { status: 401, body: "Unauthorized", ..ANSWER }),
-    ("forbidden", Spoiled { status: 403, body: "Forbidden", ..ANSWER }),
-    ("not found", Spoiled { status: 404, headers: HTML, body: "<html>Not Found</html>", ..ANSWER }),
     ("too many requests", Spoiled { status: 429, headers: &[("retry-after", "2")], ..ANSWER }),
     ("internal error", Spoiled { status: 500, body: "etcdserver: request timed out", ..ANSWER }),
-    ("a gateway's error", Spoiled { status: 502, headers: HTML, body: "<html>Bad Gateway</html>", ..ANSWER }),
-    ("away", Spoiled { status: 503, headers: &[("retry-after", "1")], ..ANSWER }),
 ];
 
-const LATE: &[(&str, Spoiled)] = &[
-    ("no answer", Spoiled { delivery: Delivery::Never, ..ANSWER }),
-    ("chunks without an end", Spoiled { body: r#"{"kind":"List","items":["#, delivery: Delivery::Unending, ..ANSWER }),
-];
+const LATE: &[(&str, Spoiled)] = &[("no answer", Spoiled { delivery: Delivery::Never, ..ANSWER })];
 
 /// Spoiled answers of each kind at least: of each watch, the Lease, and what they try next.
 const TIMES: usize = 4;
