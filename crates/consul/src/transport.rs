@@ -126,9 +126,9 @@ impl Transport {
             // Polls queue for their turn; a write has its time all told, however long it queued.
             let queued = if call.lane == Lane::Reserved { began.elapsed() } else { Duration::ZERO };
             let left = call.timeout.saturating_sub(queued);
-            let sent = Instant::now();
             let patience =
                 Patience { pool: &self.pool, address: lent.address, began: call.is_short().then(Instant::now) };
+            let sent = Instant::now();
             let answered = tokio::time::timeout(left, self.answer(&mut lent, request, &name)).await;
             patience.ends();
             match answered {
@@ -151,16 +151,8 @@ impl Transport {
                 Ok(Ok((status, headers, body))) => {
                     let address = lent.address;
                     self.pool.give_back(lent);
-                    return Ok(Whole {
-                        call: name,
-                        status,
-                        headers,
-                        body,
-                        anonymous: token.is_none(),
-                        address,
-                        indexed,
-                        took: sent.elapsed(),
-                    });
+                    let (anonymous, took) = (token.is_none(), sent.elapsed());
+                    return Ok(Whole { call: name, status, headers, body, anonymous, address, indexed, took });
                 }
             }
         }

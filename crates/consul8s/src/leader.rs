@@ -4,6 +4,7 @@
 //! it. What an election is, is [`consul8s_core::claim`]'s business.
 
 mod fence;
+mod gains;
 mod keeper;
 mod notekeeper;
 mod post;
@@ -19,8 +20,10 @@ use consul8s_core::ports::{ApiError, ErrorKind};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::BootClock;
+use gains::Gained;
 
 pub use fence::Fenced;
+pub use gains::Gains;
 pub use keeper::{Election, Keeper};
 pub use post::Post;
 
@@ -33,25 +36,28 @@ pub struct Leadership {
 
 struct Shared {
     claim: watch::Sender<Option<Claim>>,
-    /// How often a claim was gained: a watch, because whoever looks late still learns that it was.
-    gained: watch::Sender<u64>,
+    /// How often a claim was gained: counted, because whoever looks late still learns that it was.
+    gained: Gained,
     notebook: watch::Sender<Notebook>,
     /// To be written with the next renewal.
     notes: Mutex<Notes>,
     urgent: Notify,
     /// Why there is no claim.
     hindrance: Mutex<Option<String>>,
+    /// Nothing may be written, whoever leads: the API speaks for another cluster.
+    halted: watch::Sender<bool>,
 }
 
 impl Leadership {
     fn new(clock: BootClock) -> Leadership {
         let shared = Shared {
             claim: watch::Sender::new(None),
-            gained: watch::Sender::new(0),
+            gained: Gained::default(),
             notebook: watch::Sender::new(Notebook::default()),
             notes: Mutex::default(),
             urgent: Notify::new(),
             hindrance: Mutex::default(),
+            halted: watch::Sender::new(false),
         };
         Leadership { shared: Arc::new(shared), clock }
     }
@@ -61,7 +67,16 @@ impl Leadership {
     pub fn claim(&self) -> Option<Claim> {
         // The time first: a claim that is renewed between the two lines was alive all along.
         let now = self.clock.now();
-        self.shared.claim.borrow().clone().filter(|claim| claim.left(now).is_some())
+        self.shared.claim.borrow().clone().filter(|claim| claim.left(now).is_some() && !self.is_halted())
+    }
+
+    /// Stops all writes, the Lease's too, or lets them go on.
+    pub fn halt(&self, halted: bool) {
+        self.shared.halted.send_if_modified(|before| std::mem::replace(before, halted) != halted);
+    }
+
+    fn is_halted(&self) -> bool {
+        *self.shared.halted.borrow()
     }
 
     /// How long `claim` may still be used, with its renewals; none when it is over or lost.
@@ -69,7 +84,8 @@ impl Leadership {
     pub fn left(&self, claim: &Claim) -> Option<Duration> {
         let now = self.clock.now();
         let current = self.shared.claim.borrow();
-        current.as_ref().filter(|current| current.is_of_the_same_term(claim))?.left(now)
+        let current = current.as_ref().filter(|current| current.is_of_the_same_term(claim) && !self.is_halted());
+        current?.left(now)
     }
 
     /// Follows the claim: none while another has it, or nobody.
@@ -80,8 +96,8 @@ impl Leadership {
 
     /// Counts the claims gained. What was not written for want of a claim is to be looked at again whenever this rises.
     #[must_use]
-    pub fn gains(&self) -> watch::Receiver<u64> {
-        self.shared.gained.subscribe()
+    pub fn gains(&self) -> Gains {
+        self.shared.gained.follow()
     }
 
     /// Follows what the Lease remembers. It is read before a claim is gained.

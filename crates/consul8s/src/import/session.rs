@@ -102,7 +102,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 }
                 Some(told) = catalogs.recv() => if self.sources.told(told, self.controller.clock.now()) { self.look_at_all() },
                 Ok(()) = services.changed() => self.look_at_all(),
-                Ok(()) = async { match &mut gains { Some(gains) => gains.changed().await, None => std::future::pending().await } } => self.look_at_all(),
+                () = async { match &mut gains { Some(gains) => gains.changed().await, None => std::future::pending().await } } => self.look_at_all(),
                 _ = audits.tick() => self.look_at_all(),
                 Some(ended) = self.tasks.join_next() => resume(ended),
                 namespace = self.queue.next() => {

@@ -1,7 +1,9 @@
 //! Both worlds as this process knows them, and what it remembers of each Service. Pure state: it is changed by what watches tell and by
 //! what was written, and read for planning.
 
+pub mod cluster;
 pub mod cluster_nodes;
+pub mod coming;
 pub mod elsewhere;
 pub mod kube;
 pub mod lineages;
@@ -28,7 +30,9 @@ use consul8s_core::to_consul::ledger::Ledger as Losses;
 use consul8s_core::to_consul::nodes::Marks;
 
 use crate::feeds;
+use cluster::Cluster;
 use cluster_nodes::ClusterNodes;
+use coming::Coming;
 use kube::{Changed, Objects};
 use lineages::Lineages;
 use names::Names;
@@ -44,6 +48,10 @@ pub struct World {
     pub services: Objects<KubeService>,
     /// EndpointSlices in scope, of every manager.
     pub slices: Objects<KubeSlice>,
+    /// The cluster behind the API.
+    pub cluster: Cluster,
+    /// New registrations that are on their way to our nodes.
+    pub coming: Coming,
     /// Nodes of the cluster, while some Service rests on them.
     pub cluster_nodes: ClusterNodes,
     /// Consul services that some Service asks for.
@@ -86,6 +94,8 @@ impl World {
         World {
             services: Objects::new(feeds::namespaces(&settings.scope)),
             slices: Objects::new(feeds::namespaces(&settings.scope)),
+            cluster: Cluster::default(),
+            coming: Coming::default(),
             cluster_nodes: ClusterNodes::default(),
             sources: Sources::default(),
             lineages: Lineages::default(),
@@ -112,6 +122,12 @@ impl World {
         self.services.synced() && self.slices.synced()
     }
 
+    /// Whether what was listed may be planned on.
+    #[must_use]
+    pub fn plannable(&self) -> bool {
+        self.kube_synced() && self.cluster.is_proven()
+    }
+
     /// What is remembered of a Service.
     pub fn record(&mut self, key: &ObjectKey) -> &mut Record {
         self.records.entry(key.clone()).or_default()
@@ -136,7 +152,11 @@ impl World {
 
     /// This process becomes the one that writes.
     pub fn lead(&mut self) {
-        self.records.values_mut().for_each(|record| record.memory.lead());
+        for record in self.records.values_mut() {
+            record.memory.lead();
+            // What was known of it may be another's doing by now.
+            record.original = consul8s_core::adopt::Memory::default();
+        }
     }
 
     /// Forgets a Service of which nothing is left anywhere.
@@ -167,7 +187,7 @@ impl World {
             self.record(&service.key).gone = Some(Gone::Seen);
         }
         for service in &changed.missing {
-            self.record(&service.key).gone.get_or_insert(Gone::Missing { reads: Vec::new() });
+            self.record(&service.key).gone.get_or_insert_with(Gone::missing);
         }
         let mut others = BTreeSet::new();
         for key in &changed.concerns {
@@ -177,13 +197,24 @@ impl World {
         others
     }
 
+    /// A read by name found no such Service. It may never have been seen here: what stands for it may be a late write of a process that
+    /// is gone.
+    pub fn read_absent(&mut self, key: &ObjectKey, now: UnixMillis) {
+        if self.services.get(key).is_some() {
+            return;
+        }
+        if let Gone::Missing { reads, .. } = self.record(key).gone.get_or_insert_with(Gone::missing) {
+            reads.push(now);
+        }
+    }
+
     /// What stands in Consul is known anew: takes note of registrations whose Services are missing or no longer ask for them, and of what
     /// Services claim by what stands for them.
     pub fn note_standing(&mut self, settings: &Settings, now: UnixMillis) {
         let keys: Vec<ObjectKey> = self.registry.nodes().keys().cloned().collect();
         for key in keys {
             if self.services.get(&key).is_none() {
-                self.record(&key).gone.get_or_insert(Gone::Missing { reads: Vec::new() });
+                self.record(&key).gone.get_or_insert_with(Gone::missing);
             }
             self.claim(&key, settings);
             self.note_loss(&key, settings, now);

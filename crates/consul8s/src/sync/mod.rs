@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::controller::Controller;
 use crate::queue::Ended;
 use to_consul::Made;
-use to_kube::SlicePlan;
+use to_kube::{ReadAgain, SlicePlan};
 use writers::Writers;
 
 /// Everything that one look decided.
@@ -72,20 +72,31 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Looks at one Service, on both sides. Without writers everything is done but the writing.
     pub async fn sync<W: KubeWriter>(&self, key: &ObjectKey, writers: Option<&Writers<W>>) -> Ended {
         let (started, begun) = (Instant::now(), self.clock.now());
+        if let Some(writers) = writers {
+            let mark = writers.leadership().notebook().borrow().list_mark;
+            self.world().cluster.note_mark(mark);
+        }
         let Some(plan) = self.plan(key) else { return Ended::Quiet };
         let claim = writers.and_then(|writers| writers.leadership().claim());
+        if let Some(list) = plan.registrations.released.as_ref().and_then(|released| released.list)
+            && let Some(writers) = writers.filter(|_| claim.is_some())
+        {
+            self.world().cluster.believe(list);
+            writers.leadership().note(|notes| notes.list_mark(Some(list)));
+        }
         let applied = match (writers, claim) {
             (Some(writers), Some(claim)) => self.write(key, &plan, writers, &claim).await,
             _ if !plan.writes() => Applied::Done(0),
             _ => Applied::NotWritten,
         };
+        self.world().coming.end(key);
         if matches!(applied, Applied::Done(_)) {
             self.world().looked(key, begun, !plan.slices.waiting);
         }
-        let read_again = self.confirm(key, &plan.slices).await;
-        self.read_for(key, &plan).await;
+        let mut read_again = self.confirm(key, &plan.slices).await;
+        read_again.rest = read_again.rest.max(self.read_for(key, &plan).await);
         self.report(key, &plan, &applied, started, writers);
-        self.ended(key, &plan, &applied, read_again)
+        self.ended(key, &plan, &applied, &read_again)
     }
 
     /// Gathers what is known, parses it, plans both directions and has the guard judge: pure work under one lock. None before the lists of
@@ -93,7 +104,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     fn plan(&self, key: &ObjectKey) -> Option<Planned> {
         let now = self.clock.now();
         let mut world = self.world();
-        if !world.kube_synced() {
+        if !world.plannable() {
             return None;
         }
         let service = world.services.get(key).cloned();
@@ -155,13 +166,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
     }
 
-    fn ended(
-        &self,
-        key: &ObjectKey,
-        plan: &Planned,
-        applied: &Applied,
-        read_again: Option<consul8s_core::time::UnixMillis>,
-    ) -> Ended {
+    fn ended(&self, key: &ObjectKey, plan: &Planned, applied: &Applied, read_again: &ReadAgain) -> Ended {
         if !matches!(applied, Applied::Done(_)) {
             let mut world = self.world();
             let record = world.record(key);
@@ -192,8 +197,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             .map(|at| at.max(now))
             .chain(plan.slices.look_again)
             .chain(plan.registrations.look_again)
-            .chain(read_again);
-        match next.min() {
+            .chain(read_again.at);
+        match next.min().map(|at| at.max(read_again.rest.unwrap_or(at))) {
             Some(at) => Ended::LookAgain(self.clock.instant(at)),
             None => Ended::Quiet,
         }

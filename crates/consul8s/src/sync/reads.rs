@@ -3,18 +3,22 @@
 use consul8s_core::consul::{AnswerMeta, HealthQuery, NodeView, Read};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
+use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::Need;
 
 use super::Planned;
+use super::to_kube::READ_AGAIN;
 use crate::controller::Controller;
-use crate::stores::record::Gone;
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
-    /// Carries out the reads that a plan needs, as far as they are due.
-    pub(super) async fn read_for(&self, key: &ObjectKey, plan: &Planned) {
+    /// Carries out the reads that a plan needs, as far as they are due. Gives until when to rest, where one of them failed.
+    pub(super) async fn read_for(&self, key: &ObjectKey, plan: &Planned) -> Option<UnixMillis> {
+        let mut failed = false;
         for need in &plan.registrations.needs {
             match need {
-                Need::ReadService { key, at } if *at <= self.clock.now() => self.read_absent(key).await,
+                Need::ReadService { key, at } if *at <= self.clock.now() => {
+                    failed |= !self.read_absent(key).await;
+                }
                 Need::ReadOriginal { node, at } => {
                     let due = self.world().record(key).original_node.due(*at);
                     if due <= self.clock.now() {
@@ -30,20 +34,19 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 self.read_elsewhere(key, name).await;
             }
         }
+        failed.then(|| self.clock.now().after(READ_AGAIN))
     }
 
-    /// A Service that was only missing from a list.
-    async fn read_absent(&self, key: &ObjectKey) {
-        match self.kube.service(key).await {
+    /// A Service that was only missing from a list; whether there was an answer.
+    async fn read_absent(&self, key: &ObjectKey) -> bool {
+        let read = self.kube.service(key).await;
+        let answered = read.is_ok();
+        match read {
             Ok(Some(service)) => self.world().services.wrote(service),
-            Ok(None) => {
-                let now = self.clock.now();
-                if let Some(Gone::Missing { reads }) = &mut self.world().record(key).gone {
-                    reads.push(now);
-                }
-            }
+            Ok(None) => self.world().read_absent(key, self.clock.now()),
             Err(error) => tracing::debug!(service = %key, %error, "a confirming read failed; it is tried again"),
         }
+        answered
     }
 
     /// The node that the Python original made, if it did.
@@ -55,7 +58,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let mut world = self.world();
         let original = &mut world.record(key).original_node;
         match answer {
-            Ok(view) => original.read(node, view, now),
+            Ok((view, _)) => original.read(node, view, now),
             // Who may not see it can't take it over either.
             Err(error) if error.kind == ErrorKind::Forbidden => original.read(node, None, now),
             Err(error) => {
@@ -85,12 +88,14 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 }
 
 /// A node with its checks, by consistent reads. What is hidden from us is refused: it must not look absent.
-pub(crate) async fn whole_node<C: ConsulApi>(consul: &C, name: &str) -> Result<Option<NodeView>, ApiError> {
-    let services = shown(consul.node(name, None, Read::Consistent).await?)?;
-    let Some(mut view) = services else { return Ok(None) };
+/// The index is that of the services, which were read first.
+pub(crate) async fn whole_node<C: ConsulApi>(consul: &C, name: &str) -> Result<(Option<NodeView>, u64), ApiError> {
+    let answer = consul.node(name, None, Read::Consistent).await?;
+    let index = answer.meta.index;
+    let Some(mut view) = shown(answer)? else { return Ok((None, index)) };
     let checks = shown(consul.node_checks(name, None, Read::Consistent).await?)?;
     view.checks = checks.into_iter().map(|check| (check.id.clone(), check)).collect();
-    Ok(Some(view))
+    Ok((Some(view), index))
 }
 
 fn shown<T>(answer: consul8s_core::consul::Answer<T>) -> Result<T, ApiError> {
