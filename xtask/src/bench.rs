@@ -3,6 +3,7 @@
 //! itself), [`fleet`] and [`objects`] (what is written to the servers), [`slices`] and [`meter`] (what is seen of it), [`http`],
 //! [`stats`] and [`table`].
 
+mod churn;
 mod fleet;
 mod http;
 mod idle;
@@ -46,6 +47,8 @@ pub(crate) enum Chore {
     Storm(storm::Arguments),
     /// Rolling restart of a Service with 200 pods: entries of Consul's Raft log.
     Rolling(rolling::Arguments),
+    /// Instances move and fail without an end: does the memory stay as it is?
+    Churn(churn::Arguments),
     /// Nothing changes: is anything written?
     Idle(idle::Arguments),
 }
@@ -60,6 +63,7 @@ pub(crate) async fn run(chore: Chore) -> Result<()> {
         Chore::Register(arguments) => register::run(&arguments).await,
         Chore::Storm(arguments) => storm::run(&arguments).await,
         Chore::Rolling(arguments) => rolling::run(&arguments).await,
+        Chore::Churn(arguments) => churn::run(&arguments).await,
         Chore::Idle(arguments) => idle::run(&arguments).await,
     }
 }

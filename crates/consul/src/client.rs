@@ -21,6 +21,9 @@ use crate::wire::{self, Parsed};
 use crate::writer::Writer;
 use crate::{answer, error};
 
+/// A filter that none of a node's services passes.
+const NO_SERVICE: &str = "ID == \"\"";
+
 /// No blocking query ends before its time but by news; clocks and milliseconds are not that exact.
 const TRAVEL: Duration = Duration::from_millis(20);
 
@@ -136,6 +139,9 @@ impl Client {
                 pool.was_restored();
                 return self.ask(target, Read::Stale).await;
             }
+            if turn.is_some() && nothing_new && !early {
+                turns.took(share, whole.took);
+            }
             // Without an index it was no blocking query, and the caller's pace must bound it, not this loop.
             if turn.is_none() || !nothing_new || early || Instant::now() >= end {
                 return Ok(whole);
@@ -171,6 +177,19 @@ impl Client {
         Err(self.transport.refused(&whole))
     }
 
+    /// What a blocking query for a node woke with. Where it woke because the node was deregistered, Consul leaves in its answer what the node
+    /// held before, under the new index (measured on 1.22.7), and would wake nobody again; so it is asked whether there is such a
+    /// node at all, for as little of it as possible.
+    async fn unless_deregistered(
+        &self,
+        target: Target,
+        woke: Answer<Option<NodeView>>,
+    ) -> Result<Answer<Option<NodeView>>, ApiError> {
+        let probe = self.get(target.with("filter", Some(NO_SERVICE)), Read::Stale, wire::node_view).await?;
+        let gone = probe.body.is_none() && probe.meta.index >= woke.meta.index;
+        Ok(if gone { probe } else { woke })
+    }
+
     fn node_target(&self, path: &str, name: &str, datacenter: Option<&str>) -> Result<Target, ApiError> {
         Ok(Target::new(path, Some(name))?
             .with("dc", datacenter)
@@ -201,7 +220,13 @@ impl ConsulApi for Client {
         read: Read,
     ) -> Result<Answer<Option<NodeView>>, ApiError> {
         let target = self.node_target("/v1/catalog/node-services/", name, datacenter)?;
-        self.get(target, read, wire::node_view).await
+        let answer = self.get(target.clone(), read, wire::node_view).await?;
+        match read {
+            Read::Blocking { index, .. } if answer.body.is_some() && answer.meta.index != index => {
+                self.unless_deregistered(target, answer).await
+            }
+            _ => Ok(answer),
+        }
     }
 
     async fn node_checks(

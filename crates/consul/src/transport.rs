@@ -91,6 +91,8 @@ pub(crate) struct Whole {
     pub(crate) address: usize,
     /// Whether it was asked as it stands, with its index, and not with [`Call::fresh_target`].
     pub(crate) indexed: bool,
+    /// From the request to the last byte, without the time until there was a connection.
+    pub(crate) took: Duration,
 }
 
 impl Transport {
@@ -126,6 +128,7 @@ impl Transport {
             let left = call.timeout.saturating_sub(queued);
             let patience =
                 Patience { pool: &self.pool, address: lent.address, began: call.is_short().then(Instant::now) };
+            let sent = Instant::now();
             let answered = tokio::time::timeout(left, self.answer(&mut lent, request, &name)).await;
             patience.ends();
             match answered {
@@ -148,15 +151,8 @@ impl Transport {
                 Ok(Ok((status, headers, body))) => {
                     let address = lent.address;
                     self.pool.give_back(lent);
-                    return Ok(Whole {
-                        call: name,
-                        status,
-                        headers,
-                        body,
-                        anonymous: token.is_none(),
-                        address,
-                        indexed,
-                    });
+                    let (anonymous, took) = (token.is_none(), sent.elapsed());
+                    return Ok(Whole { call: name, status, headers, body, anonymous, address, indexed, took });
                 }
             }
         }

@@ -12,14 +12,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// All polls get their turn within this time while the shortest turn allows it: what a change may cost at most (contract D1: 5 s
-/// at 1,000 services), less Consul's sixteenth on top of each wait, and some time to travel.
+/// at 1,000 services), less Consul's sixteenth on top of each wait, and what differs from the average.
 const ROUND: Duration = Duration::from_secs(4);
 /// A shorter turn would be mostly travel.
 const SHORTEST_TURN: Duration = Duration::from_millis(100);
 /// A longer turn would save little, and keep the few that don't fit waiting.
 const LONGEST_TURN: Duration = Duration::from_secs(1);
-/// From the end of one turn to the beginning of the next on the same connection, on a busy machine.
-const HANDOVER: Duration = Duration::from_millis(20);
+/// What a turn takes beyond the wait that was asked for, until it is known.
+const EXCESS: Duration = Duration::from_millis(20);
+/// Turns over which that is averaged: a few seconds' worth.
+const EXCESS_OVER: u32 = 256;
 /// Crowded stays crowded for this long: with as many polls as slots, one more or less must not end every long poll each time.
 const CALM_AFTER: Duration = Duration::from_secs(60);
 
@@ -29,6 +31,8 @@ const SPREAD_PER_POLL: Duration = Duration::from_millis(1);
 /// Counts the polls and says how long each may hold its slot.
 pub(crate) struct Turns {
     polls: AtomicUsize,
+    /// What a turn takes beyond the wait that was asked for: Consul's sixteenth, travel, and a machine that has much to do.
+    excess: Mutex<Duration>,
     crowded_at: Mutex<Option<Instant>>,
     /// Goes up each time it gets crowded, so that long polls give way.
     rush: watch::Sender<u64>,
@@ -45,7 +49,8 @@ impl Drop for Poll<'_> {
 
 impl Turns {
     pub(crate) fn new() -> Turns {
-        Turns { polls: AtomicUsize::new(0), crowded_at: Mutex::default(), rush: watch::Sender::new(0) }
+        let excess = Mutex::new(EXCESS);
+        Turns { polls: AtomicUsize::new(0), excess, crowded_at: Mutex::default(), rush: watch::Sender::new(0) }
     }
 
     /// A poll begins.
@@ -69,7 +74,20 @@ impl Turns {
         } else if crowded_at.is_some_and(|at| at + CALM_AFTER < now) {
             *crowded_at = None;
         }
-        crowded_at.is_some().then(|| turn(polls, slots))
+        crowded_at.is_some().then(|| {
+            let fair = ROUND / turns_before(polls, slots);
+            fair.saturating_sub(self.excess()).clamp(SHORTEST_TURN, LONGEST_TURN)
+        })
+    }
+
+    /// A turn that brought nothing new took `took` where a wait of `asked` was asked for.
+    pub(crate) fn took(&self, asked: Duration, took: Duration) {
+        let mut excess = self.excess.lock().unwrap_or_else(PoisonError::into_inner);
+        *excess = (*excess * (EXCESS_OVER - 1) + took.saturating_sub(asked)) / EXCESS_OVER;
+    }
+
+    fn excess(&self) -> Duration {
+        *self.excess.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a poll waits before it asks anew together with all others.
@@ -92,12 +110,8 @@ impl Turns {
     pub(crate) fn delay_bound(&self, slots: Option<usize>) -> Duration {
         let (Some(slots), Some(turn)) = (slots, self.turn(slots)) else { return Duration::ZERO };
         let polls = self.polls.load(Ordering::Relaxed);
-        (turn * 17 / 16 + HANDOVER).saturating_mul(turns_before(polls, slots))
+        (turn * 17 / 16 + self.excess()).saturating_mul(turns_before(polls, slots))
     }
-}
-
-fn turn(polls: usize, slots: usize) -> Duration {
-    (ROUND / turns_before(polls, slots)).clamp(SHORTEST_TURN, LONGEST_TURN)
 }
 
 /// How many turns of others the last of those who wait for a slot waits for: all slots are given away once in each. At least 1.
@@ -127,6 +141,21 @@ mod tests {
         assert_eq!(turns.turn(Some(81)), None);
         assert_eq!(turns.delay_bound(Some(81)), Duration::ZERO);
         drop(some);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_shorten_where_they_take_longer_than_asked() {
+        let turns = Turns::new();
+        let polls: Vec<_> = (0..1000).map(|_| turns.begin()).collect();
+        let before = turns.turn(Some(81)).unwrap();
+        for _ in 0..2000 {
+            turns.took(before, before + Duration::from_millis(150));
+        }
+        let after = turns.turn(Some(81)).unwrap();
+        assert!(after + Duration::from_millis(120) < before, "{before:?} {after:?}");
+        let bound = turns.delay_bound(Some(81));
+        assert!(bound > Duration::from_secs(4) && bound < Duration::from_millis(4300), "{bound:?}");
+        drop(polls);
     }
 
     #[tokio::test(start_paused = true)]

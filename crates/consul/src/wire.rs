@@ -9,6 +9,7 @@ use consul8s_core::consul::{
 use consul8s_core::few::Few;
 use consul8s_core::import::Catalog;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::lenient::{elements, index, number, or_default, part, text, text_map, texts};
@@ -162,6 +163,14 @@ pub(crate) fn checks(body: &[u8]) -> Result<Parsed<Vec<Check>>, serde_json::Erro
 /// `/v1/catalog/node-services/NAME`; none when there is no such node.
 pub(crate) fn node_view(body: &[u8]) -> Result<Parsed<Option<NodeView>>, serde_json::Error> {
     let answer: Option<NodeServices<'_>> = serde_json::from_slice(body)?;
+    let said_nothing = answer.as_ref().is_some_and(|answer| answer.node.is_none() && answer.services.is_none());
+    if said_nothing {
+        // Consul says null, or `{"Node":null,…}`. Anything else is somebody else's answer.
+        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(body)?;
+        if !fields.contains_key("Node") {
+            return Err(serde::de::Error::missing_field("Node"));
+        }
+    }
     let NodeServices { node, services } = answer.unwrap_or_default();
     let Some(node) = part::<Node>(node).filter(|node| !node.node.is_empty()) else {
         return Ok(Parsed { value: None, dropped: 0 });

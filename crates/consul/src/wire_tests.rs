@@ -154,14 +154,14 @@ fn a_body_that_is_no_list_is_garbage_and_never_empty() {
     for body in ["null", "[]", " [ ] \n"] {
         assert_eq!(instances(body.as_bytes()).unwrap(), Parsed { value: Vec::new(), dropped: 0 });
     }
-    for body in ["", "<html></html>", "7", "{", "{\"Node\":{\"Node\":\"n\"}"] {
+    for body in ["", "<html></html>", "7", "{", "{}", "{\"error\":\"no\"}", "{\"Node\":{\"Node\":\"n\"}"] {
         assert!(node_view(body.as_bytes()).is_err(), "{body}");
     }
 }
 
 #[test]
 fn nodes() {
-    for none in ["null", "{}", r#"{"Node":null,"Services":null}"#] {
+    for none in ["null", r#"{"Node":null,"Services":null}"#] {
         assert_eq!(node_view(none.as_bytes()).unwrap().value, None, "{none}");
     }
     let body = r#"{"Node":{"Node":"n","Address":"127.0.0.2","Meta":null,"ModifyIndex":18},"Services":[

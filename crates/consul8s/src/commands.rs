@@ -36,8 +36,9 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Worker threads: the work is waiting, and each thread costs memory.
-const WORKERS: usize = 2;
+/// Worker threads, beside the main one, which works too: the work is waiting, and memory that is freed in one thread is of little use to
+/// another (measured with 1,000 Services: 7 MiB less where all share one arena).
+const WORKERS: usize = 1;
 
 /// The whole program: arguments, environment, signals, exit code.
 pub fn main() -> ExitCode {

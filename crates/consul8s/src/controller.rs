@@ -4,15 +4,16 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use consul8s_core::consul::{Answer, AnswerMeta, Check, HealthQuery, Instance, NodeView};
+use consul8s_core::consul::{Answer, AnswerMeta, HealthQuery, Instance};
 use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter, WatchEvent};
 use consul8s_core::settings::{Direction, Settings};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
+use crate::cluster;
 use crate::dice::Dice;
 use crate::feeds::{self, Demand};
 use crate::import::{self, Progress};
@@ -22,8 +23,7 @@ use crate::queue::Queue;
 use crate::remembered;
 use crate::resolve::{Lookups, Resolver};
 use crate::stores::World;
-use crate::stores::kube::Changed;
-use crate::stores::registry::Turned;
+use crate::stores::kube::{Changed, Stored};
 use crate::sync::writers::Writers;
 
 /// Services looked at side by side: enough to keep both APIs busy, few enough to bound memory and requests in flight.
@@ -55,6 +55,10 @@ pub struct Controller<K, C> {
     /// For reads that can wait: they must not take all connections from those that can't.
     pub few: Semaphore,
     world: Mutex<World>,
+    /// Fresh lists came that nothing is planned on yet.
+    pub(crate) lists_came: Notify,
+    /// Counts how often everything was to be listed anew.
+    relists: watch::Sender<u64>,
     demands: mpsc::UnboundedSender<Demand>,
     demanded: Mutex<Option<mpsc::UnboundedReceiver<Demand>>>,
     pub(crate) lookups: Lookups,
@@ -85,6 +89,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             dice,
             imports: Progress::default(),
             few: Semaphore::new(FEW),
+            lists_came: Notify::new(),
+            relists: watch::Sender::new(0),
             demands,
             demanded: Mutex::new(Some(demanded)),
             lookups: Lookups::default(),
@@ -114,6 +120,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub async fn run<W: KubeWriter>(self: Arc<Self>, writers: Option<Arc<Writers<W>>>, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
         feeds::start_kube(&mut tasks, &self);
+        tasks.spawn(cluster::follow(self.clone(), writers.as_ref().map(|writers| writers.leadership().clone())));
         if let Some(writers) = &writers {
             tasks.spawn(feeds::follow_leadership(self.clone(), writers.leadership().gains()));
             tasks.spawn(remembered::follow(self.clone(), writers.leadership().clone()));
@@ -128,6 +135,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             tasks.spawn(looking);
         }
         if self.directions.contains(&Direction::ToConsul) {
+            tasks.spawn(feeds::read_doubtful(self.clone()));
             self.watch_nodes();
         }
         let slots = Arc::new(Semaphore::new(WORKERS));
@@ -191,6 +199,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub fn services_told(&self, watch: usize, event: WatchEvent<KubeService>) {
         self.trouble_of_kube(&event);
         let mut world = self.world();
+        self.note_list(&mut world, &event);
         let was_synced = world.kube_synced();
         let mut changed = world.services.take_in(watch, event);
         let others = world.note(&changed, &self.settings, self.clock.now());
@@ -203,6 +212,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub fn slices_told(&self, watch: usize, event: WatchEvent<KubeSlice>) {
         self.trouble_of_kube(&event);
         let mut world = self.world();
+        self.note_list(&mut world, &event);
         let was_synced = world.kube_synced();
         let changed = world.slices.take_in(watch, event);
         self.follow(world, was_synced, &changed);
@@ -213,6 +223,28 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let mut world = self.world();
         let concerns = world.cluster_nodes.take_in(watch, event);
         self.look_at(world, concerns);
+    }
+
+    /// Nothing is planned on a fresh list until it is known whose it is.
+    fn note_list<T: Stored>(&self, world: &mut World, event: &WatchEvent<T>) {
+        match event {
+            WatchEvent::Listed(_) => {
+                world.cluster.listed();
+                self.lists_came.notify_one();
+            }
+            WatchEvent::Applied(object) | WatchEvent::Deleted(object) => world.cluster.told_of(object.version()),
+            WatchEvent::Failed(_) => {}
+        }
+    }
+
+    /// Has everything of Kubernetes listed anew.
+    pub(crate) fn list_anew(&self) {
+        self.relists.send_modify(|count| *count += 1);
+    }
+
+    /// Follows when everything is to be listed anew.
+    pub(crate) fn relists(&self) -> watch::Receiver<u64> {
+        self.relists.subscribe()
     }
 
     fn trouble_of_kube<T>(&self, event: &WatchEvent<T>) {
@@ -314,79 +346,6 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         drop(world);
         keys.into_iter().for_each(|key| self.queue.add(key));
     }
-
-    /// The watch of one of our nodes' services has news.
-    pub fn node_services_told(&self, number: usize, answer: &Answer<Arc<Option<NodeView>>>, lineage_broken: bool) {
-        let now = self.clock.now();
-        let mut world = self.world();
-        world.consul_answers(now);
-        if lineage_broken {
-            world.registry.forget_floor();
-        }
-        let was_synced = world.registry.synced();
-        let mut view = (*answer.body).clone();
-        if hides(&answer.meta) {
-            view = world.registry.with_hidden_services(number, view);
-        }
-        let turned = world.registry.take_in_services(number, view, answer.meta.index, now);
-        self.registry_turned(world, was_synced, turned);
-        self.watch_nodes();
-    }
-
-    /// The watch of one of our nodes' checks has news.
-    pub fn node_checks_told(&self, number: usize, answer: &Answer<Arc<Vec<Check>>>, lineage_broken: bool) {
-        let now = self.clock.now();
-        let mut world = self.world();
-        world.consul_answers(now);
-        if lineage_broken {
-            world.registry.forget_floor();
-        }
-        let was_synced = world.registry.synced();
-        let mut checks = (*answer.body).clone();
-        if hides(&answer.meta) {
-            checks = world.registry.with_hidden_checks(number, &checks);
-        }
-        let turned = world.registry.take_in_checks(number, &checks, answer.meta.index, now);
-        self.registry_turned(world, was_synced, turned);
-    }
-
-    /// Starts the watches of nodes of ours that came, by a watch or by our own write.
-    pub fn watch_nodes(&self) {
-        let nodes = self.world().registry.to_watch();
-        nodes.for_each(|number| self.demand(Demand::Node(number)));
-    }
-
-    /// Looks at every Service whose registrations are no longer what its last look left.
-    fn registry_turned(&self, mut world: MutexGuard<'_, World>, was_synced: bool, turned: Turned) {
-        if !world.registry.synced() {
-            return;
-        }
-        let everything = !was_synced || turned.others;
-        if everything {
-            world.note_standing(&self.settings, self.clock.now());
-        }
-        let keys = if everything { world.all_keys() } else { turned.keys };
-        drop(world);
-        keys.into_iter().for_each(|key| self.queue.add(key));
-    }
-
-    /// The watch of one of our nodes had a good answer without news.
-    pub fn node_confirmed(&self, number: usize) {
-        let now = self.clock.now();
-        let mut world = self.world();
-        world.consul_answers(now);
-        world.registry.confirmed(number, now);
-    }
-
-    /// The watch of one of our nodes got no answer that can be believed.
-    pub fn node_failed(&self, _number: usize, error: &ApiError) {
-        self.world().consul_fails(error);
-    }
-}
-
-/// Whether something may be missing from an answer that is there.
-fn hides(meta: &AnswerMeta) -> bool {
-    meta.filtered || meta.anonymous_under_deny
 }
 
 fn resume(ended: Result<(), tokio::task::JoinError>) {

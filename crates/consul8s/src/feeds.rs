@@ -21,6 +21,9 @@ use crate::stores::cluster_nodes::Turn;
 /// At start, first questions are spread over this much for each thousand watches, so that a big fleet's first answers don't come at once.
 const SPREAD_PER_THOUSAND: Duration = Duration::from_millis(300);
 
+/// How often it is looked whether a node is in doubt.
+const DOUBTS_EVERY: Duration = Duration::from_millis(500);
+
 /// Watches to start or to stop.
 #[derive(Clone, Debug)]
 pub enum Demand {
@@ -46,25 +49,32 @@ pub fn namespaces(scope: &Scope) -> Vec<Option<String>> {
 /// Starts the watches of Kubernetes. They end with the set.
 pub fn start_kube<K: KubeApi, C: ConsulApi>(tasks: &mut JoinSet<()>, controller: &Arc<Controller<K, C>>) {
     for (number, namespace) in namespaces(&controller.settings.scope).into_iter().enumerate() {
-        let services = controller.kube.watch_services(namespace.as_deref());
+        let of = namespace.clone();
+        let services = move |kube: &K| kube.watch_services(of.as_deref());
         tasks.spawn(follow(services, controller.clone(), move |controller, event| {
             controller.services_told(number, event)
         }));
-        let slices = controller.kube.watch_slices(namespace.as_deref());
+        let slices = move |kube: &K| kube.watch_slices(namespace.as_deref());
         tasks.spawn(follow(slices, controller.clone(), move |controller, event| controller.slices_told(number, event)));
     }
 }
 
-async fn follow<T, K, C, F>(mut watch: impl Watch<T>, controller: Arc<Controller<K, C>>, take_in: F)
+/// Follows a watch, and begins another where everything is to be listed anew.
+async fn follow<T, K, C, W, F>(begin: impl Fn(&K) -> W + Send, controller: Arc<Controller<K, C>>, take_in: F)
 where
     T: Send + 'static,
     K: KubeApi,
     C: ConsulApi,
+    W: Watch<T>,
     F: Fn(&Controller<K, C>, WatchEvent<T>) + Send + 'static,
 {
+    let mut relists = controller.relists();
+    let mut watch = begin(&controller.kube);
     loop {
-        let event = watch.next().await;
-        take_in(&controller, event);
+        tokio::select! {
+            event = watch.next() => take_in(&controller, event),
+            Ok(()) = relists.changed() => watch = begin(&controller.kube),
+        }
     }
 }
 
@@ -120,8 +130,7 @@ pub async fn run_demanded<K: KubeApi, C: ConsulApi>(
                         old.abort();
                     }
                     if let Turn::Start(watch) = turn {
-                        let nodes = controller.kube.watch_nodes();
-                        cluster_nodes = Some(tasks.spawn(follow(nodes, controller.clone(), move |controller, event| {
+                        cluster_nodes = Some(tasks.spawn(follow(K::watch_nodes, controller.clone(), move |controller, event| {
                             controller.cluster_nodes_told(watch, event);
                         })));
                     }
@@ -171,6 +180,14 @@ async fn health<K: KubeApi, C: ConsulApi>(
     }
 }
 
+/// Reads nodes of ours anew of which Consul tells less than we know, as long as it is polled.
+pub async fn read_doubtful<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>) {
+    loop {
+        tokio::time::sleep(DOUBTS_EVERY).await;
+        controller.read_doubtful().await;
+    }
+}
+
 async fn node_services<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, number: usize, name: String) {
     let config = WatchConfig { seed: controller.dice.seed(), ..WatchConfig::default() };
     let mut watch = ConsulWatch::new(controller.consul.clone(), NodeServices(name), &config);
@@ -179,7 +196,7 @@ async fn node_services<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C
             WatchNews::Admitted { answer, lineage_broken } => {
                 controller.node_services_told(number, &answer, lineage_broken)
             }
-            WatchNews::Confirmed(_) => controller.node_confirmed(number),
+            WatchNews::Confirmed(meta) => controller.node_services_confirmed(number, &meta),
             WatchNews::Failed(error) => controller.node_failed(number, &error),
             WatchNews::Rejected(why) => {
                 controller.node_failed(number, &ApiError::new(ErrorKind::Server, why.to_string()))
@@ -196,7 +213,7 @@ async fn node_checks<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>
             WatchNews::Admitted { answer, lineage_broken } => {
                 controller.node_checks_told(number, &answer, lineage_broken)
             }
-            WatchNews::Confirmed(_) => controller.node_confirmed(number),
+            WatchNews::Confirmed(meta) => controller.node_checks_confirmed(number, &meta),
             WatchNews::Failed(error) => controller.node_failed(number, &error),
             WatchNews::Rejected(why) => {
                 controller.node_failed(number, &ApiError::new(ErrorKind::Server, why.to_string()))

@@ -60,7 +60,7 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>, env: Environment<'_>)
     let usage = |why: String| command().error(ErrorKind::ValueValidation, why);
     let file = config_file::read(path, &command()).map_err(usage)?;
     let matches = with_defaults(command(), &file).try_get_matches_from(&arguments)?;
-    settle(&matches, Some(file), env)
+    settle(&matches, Some(&file), env)
 }
 
 fn with_defaults(command: Command, file: &ConfigFile) -> Command {
@@ -103,9 +103,9 @@ impl Sources<'_> {
 }
 
 /// Has the stronger source win where two flags are about one thing.
-fn settle(matches: &ArgMatches, file: Option<ConfigFile>, env: Environment<'_>) -> Result<Cli, clap::Error> {
+fn settle(matches: &ArgMatches, file: Option<&ConfigFile>, env: Environment<'_>) -> Result<Cli, clap::Error> {
     let mut cli = Cli::from_arg_matches(matches)?;
-    let in_file = file.iter().flat_map(|file| file.values.keys()).map(String::as_str).collect();
+    let in_file = file.into_iter().flat_map(|file| file.values.keys()).map(String::as_str).collect();
     let sources = Sources { matches, in_file };
     let usage = |why: &str| Err(command().error(ErrorKind::ArgumentConflict, why));
     let flags = &mut cli.flags;
@@ -134,7 +134,7 @@ fn settle(matches: &ArgMatches, file: Option<ConfigFile>, env: Environment<'_>) 
     if sources.of("kubeconfig") == From::File && set("KUBECONFIG") {
         flags.kubeconfig = None;
     }
-    flags.rules = file.as_ref().map(|file| file.rules.clone()).unwrap_or_default();
+    flags.rules = file.map(|file| file.rules.clone()).unwrap_or_default();
 
     // `-1` may stand before and after the word `run`.
     if let (Some(cli::Command::Run(args)), Some(("run", inner))) = (&mut cli.command, matches.subcommand()) {

@@ -44,6 +44,8 @@ struct Shared {
     urgent: Notify,
     /// Why there is no claim.
     hindrance: Mutex<Option<String>>,
+    /// Nothing may be written, whoever leads: the API speaks for another cluster.
+    halted: watch::Sender<bool>,
 }
 
 impl Leadership {
@@ -55,6 +57,7 @@ impl Leadership {
             notes: Mutex::default(),
             urgent: Notify::new(),
             hindrance: Mutex::default(),
+            halted: watch::Sender::new(false),
         };
         Leadership { shared: Arc::new(shared), clock }
     }
@@ -64,7 +67,16 @@ impl Leadership {
     pub fn claim(&self) -> Option<Claim> {
         // The time first: a claim that is renewed between the two lines was alive all along.
         let now = self.clock.now();
-        self.shared.claim.borrow().clone().filter(|claim| claim.left(now).is_some())
+        self.shared.claim.borrow().clone().filter(|claim| claim.left(now).is_some() && !self.is_halted())
+    }
+
+    /// Stops all writes, the Lease's too, or lets them go on.
+    pub fn halt(&self, halted: bool) {
+        self.shared.halted.send_if_modified(|before| std::mem::replace(before, halted) != halted);
+    }
+
+    fn is_halted(&self) -> bool {
+        *self.shared.halted.borrow()
     }
 
     /// How long `claim` may still be used, with its renewals; none when it is over or lost.
@@ -72,7 +84,8 @@ impl Leadership {
     pub fn left(&self, claim: &Claim) -> Option<Duration> {
         let now = self.clock.now();
         let current = self.shared.claim.borrow();
-        current.as_ref().filter(|current| current.is_of_the_same_term(claim))?.left(now)
+        let current = current.as_ref().filter(|current| current.is_of_the_same_term(claim) && !self.is_halted());
+        current?.left(now)
     }
 
     /// Follows the claim: none while another has it, or nobody.

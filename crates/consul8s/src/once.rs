@@ -114,6 +114,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let world = self.world();
         if !world.kube_synced() {
             Some("the lists of Kubernetes are not complete")
+        } else if world.cluster.is_another() {
+            Some("the API speaks for another cluster")
+        } else if !world.cluster.is_proven() {
+            Some("it is not known yet whose lists these are")
         } else if self.directions.contains(&Direction::ToConsul) && !world.registry.synced() {
             Some("Consul did not answer what stands on our node")
         } else {

@@ -117,7 +117,8 @@ async fn read<C: ConsulApi>(consul: &C, first: &str) -> anyhow::Result<OurNodes>
         let unread: Vec<String> = nodes.to_read().into_iter().filter(|name| nodes.get(name).is_none()).collect();
         let mut found = false;
         for name in unread {
-            let view = whole_node(consul, &name).await.with_context(|| format!("cannot read Consul node {name}"))?;
+            let (view, _) =
+                whole_node(consul, &name).await.with_context(|| format!("cannot read Consul node {name}"))?;
             found |= view.is_some();
             view.into_iter().for_each(|view| nodes.set(view));
         }
@@ -182,7 +183,7 @@ async fn remove_nodes<C: ConsulApi>(consul: &C, desk: &Desk, names: &[String]) -
         let mut unproven = Vec::new();
         let mut wait: Option<UnixMillis> = None;
         for (name, mut empty) in std::mem::take(&mut first_reads) {
-            let Some(view) = whole_node(consul, &name).await? else { continue };
+            let (Some(view), _) = whole_node(consul, &name).await? else { continue };
             if !view.services.is_empty() {
                 // Somebody registers there; the next round sees who.
                 continue;

@@ -141,6 +141,9 @@ pub const META_SERVICE: &str = "consul8s-service";
 /// Service meta: `keep` where the registration outlives its Service; it must be known when the Service can no longer say so.
 pub const META_ON_DELETE: &str = "consul8s-on-delete";
 
+/// Service meta: `consul8s/allow-removal: "true"` stood on the Service already, so that it releases nothing until it is taken away.
+pub const META_ALLOW_REMOVAL: &str = "consul8s-allow-removal";
+
 /// Type of our condition on the status of Services.
 pub const CONDITION_SYNCED: &str = "consul8s/Synced";
 

@@ -196,6 +196,10 @@ pub trait KubeApi: Send + Sync + 'static {
 
     /// UID of the namespace `kube-system`, the identity of the cluster.
     fn cluster_uid(&self) -> impl Future<Output = Result<String, ApiError>> + Send;
+
+    /// resourceVersion of a consistent list of the Services of one namespace, or of all; none where it is no number. It only ever grows,
+    /// unless the API server is restored from a backup, or is another one.
+    fn services_version(&self, namespace: Option<&str>) -> impl Future<Output = Result<Option<u64>, ApiError>> + Send;
 }
 
 /// Writes to Kubernetes. Every change names the uid and resourceVersion it rests on; a lost race is [`ErrorKind::Conflict`].

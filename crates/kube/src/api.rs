@@ -10,6 +10,7 @@ use consul8s_core::neighbours::Pulse;
 use consul8s_core::ports::{ApiError, ErrorKind, KubeApi};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
+use kube::api::ListParams;
 
 use crate::connect::Connection;
 use crate::endpoints;
@@ -92,5 +93,17 @@ impl KubeApi for Kube {
         let call = Call { verb: "read", what: &"Namespace kube-system", server: &self.connection.server };
         let namespace = call.within(READ_WITHIN, api.get(CLUSTER_NAMESPACE)).await?;
         namespace.metadata.uid.filter(|uid| !uid.is_empty()).ok_or_else(|| call.garbage("it has no uid"))
+    }
+
+    async fn services_version(&self, namespace: Option<&str>) -> Result<Option<u64>, ApiError> {
+        let client = self.connection.client.clone();
+        let api: Api<Item<KubeService>> = match namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
+        let call = Call { verb: "list", what: &"one Service", server: &self.connection.server };
+        let one = ListParams::default().limit(1);
+        let list = call.within(READ_WITHIN, api.list(&one)).await?;
+        Ok(list.metadata.resource_version.and_then(|version| version.parse().ok()))
     }
 }

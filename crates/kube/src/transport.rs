@@ -28,8 +28,9 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 /// To a connection with TLS: an API server that does not shake hands within this is not there.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// From the request to the head of its answer, whatever the call: the one wait that kube's watcher leaves unbounded. A first page of
-/// 500 slices may take an overloaded server seconds, hence more than the limit of a single call (10 s).
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// 500 slices may take an overloaded server seconds, hence more than the limit of a single call (10 s). Less than the 25 s after which
+/// kube's watcher begins a silent watch anew without a word: a server that takes requests and never answers must show.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// A connection that says nothing for this long is dead. Longer than [`crate::watch::SERVER_TIMEOUT_S`], after which an API server
 /// ends a watch that had nothing to tell.
 const SILENT_AT_MOST: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use crate::http::{Reply, Request};
 use crate::ports::Port;
 use crate::process::Server;
 use crate::ready::wait_until;
-use crate::{Result, TestbedError};
+use crate::{Result, TestbedError, backup};
 
 /// A client agent leaves its cluster on SIGTERM, which takes it up to five seconds.
 const TERMINATE_LIMIT: Duration = Duration::from_secs(20);
@@ -296,6 +296,26 @@ impl Consul {
         self.stop().await;
         let data = data_folder(self.folder.path());
         fs::remove_dir_all(&data).map_err(TestbedError::io(format!("deleting {}", data.display())))
+    }
+
+    /// Ends it in good order, puts a copy of its data aside, and starts it again.
+    ///
+    /// # Errors
+    /// When the data can't be copied, or as [`Consul::start_again`].
+    pub async fn back_up(&mut self) -> Result<()> {
+        self.terminate().await;
+        backup::take(&data_folder(self.folder.path()))?;
+        self.start_again().await
+    }
+
+    /// Kills it and starts it with the data of the last backup: what was written since never was, and indexes count from a lower one.
+    ///
+    /// # Errors
+    /// As [`Consul::back_up`].
+    pub async fn restore(&mut self) -> Result<()> {
+        self.stop().await;
+        backup::put_back(&data_folder(self.folder.path()))?;
+        self.start_again().await
     }
 
     /// GETs `path`, with its query, and with the token if there is one.

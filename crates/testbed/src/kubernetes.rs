@@ -20,11 +20,13 @@ use crate::http::{Reply, Request, trust};
 use crate::ports::Port;
 use crate::process::Server;
 use crate::ready::wait_until;
-use crate::{Result, TestbedError};
+use crate::{Result, TestbedError, backup};
 use config::{Layout, Ports};
 
 /// Longer than kubectl's own waits in any test so far.
 const KUBECTL_LIMIT: Duration = Duration::from_secs(60);
+/// To end in good order.
+const ETCD_LIMIT: Duration = Duration::from_secs(20);
 
 /// What must answer before tests begin. The API server makes its first namespaces a moment after it is ready.
 const READY_PATHS: &[&str] = &["/readyz", "/api/v1/namespaces/default", "/api/v1/namespaces/kube-system"];
@@ -181,6 +183,38 @@ impl Kubernetes {
         manager.spawn()?;
         let ready = move || look(&layout.manager_address, &layout.token, &layout.manager_ca, &["/healthz"]);
         wait_until(&mut [manager], "healthy controllers", ready).await
+    }
+
+    /// Ends the servers in good order, puts a copy of their data aside, and starts them again.
+    ///
+    /// # Errors
+    /// When the data can't be copied, or as [`Kubernetes::start_api`].
+    pub async fn back_up(&mut self) -> Result<()> {
+        self.between_runs(backup::take).await
+    }
+
+    /// The same with the data of the last backup: what was written since never was, and resourceVersions count from a lower one.
+    ///
+    /// # Errors
+    /// As [`Kubernetes::back_up`].
+    pub async fn restore(&mut self) -> Result<()> {
+        self.between_runs(backup::put_back).await
+    }
+
+    /// The same without any data: another cluster at the same address, with the same certificates and tokens.
+    ///
+    /// # Errors
+    /// As [`Kubernetes::back_up`].
+    pub async fn replace(&mut self) -> Result<()> {
+        self.between_runs(backup::empty).await
+    }
+
+    async fn between_runs(&mut self, change: fn(&Path) -> Result<()>) -> Result<()> {
+        self.api.kill();
+        self.etcd.terminate(ETCD_LIMIT).await;
+        change(&self.folder.path().join("etcd"))?;
+        self.etcd.spawn()?;
+        self.start_api().await
     }
 
     /// Sends one request as the user who may do everything: `body` as JSON to `path` with its query.

@@ -27,6 +27,7 @@
 //! - When a test panics, the end of each server's log goes to its standard error.
 //! - Tokio's paused clock and real sockets don't mix: leave time running in a test that uses this crate.
 
+mod backup;
 pub mod binaries;
 mod consul;
 mod error;

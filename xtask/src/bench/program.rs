@@ -70,10 +70,11 @@ fn executable(messages: &str) -> Option<PathBuf> {
 }
 
 impl Program {
-    /// Starts `binary` on the servers within `reach`, for `namespace` and with an identity of its own, so that its node in
+    /// Starts `binary` on the servers within `reach`, for `namespaces` (a list) and with an identity of its own, so that its node in
     /// Consul is not that of another one.
-    pub(crate) fn start(binary: &Path, reach: &Reach, namespace: &str) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, reach: &Reach, namespaces: &str) -> Result<Self> {
         let admin = free_address()?;
+        let lease = namespaces.split(',').next().unwrap_or_default();
         let folder = tempfile::Builder::new().prefix("consul8s-bench-").tempdir()?;
         let log = folder.path().join("consul8s.log");
         let output = File::create(&log)?;
@@ -83,7 +84,7 @@ impl Program {
             .args([folder.path(), binary])
             .args(["run", "--consul", &reach.consul, "--kube-config-path"])
             .arg(&reach.kubeconfig)
-            .args(["--namespace", namespace, "--lease-name", namespace, "--admin-address", &admin])
+            .args(["--namespace", namespaces, "--lease-name", lease, "--admin-address", &admin])
             // The settings of whoever runs the bench are not to be measured.
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())

@@ -26,7 +26,8 @@ impl Table {
 
     /// A figure that shall be at most `limit`.
     pub(crate) fn at_most(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
-        let target = Some((format!("at most {limit} {unit}").trim_end().to_owned(), value <= limit));
+        let target =
+            Some((format!("at most {} {unit}", (limit * 100.0).round() / 100.0).trim_end().to_owned(), value <= limit));
         self.rows.push(Row {
             what: what.to_owned(),
             value: format!("{value:.2} {unit}").trim_end().to_owned(),

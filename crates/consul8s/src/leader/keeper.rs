@@ -71,7 +71,18 @@ impl<L: LeaseApi> Keeper<L> {
     async fn elect(&mut self, retire: &CancellationToken) {
         let mut elector = Elector::new(self.election.me.clone(), self.election.timing);
         let mut cut = false;
+        let mut halted = self.leadership.shared.halted.subscribe();
         while !retire.is_cancelled() {
+            if *halted.borrow_and_update() {
+                *self.leadership.hindrance() = Some("the API speaks for another cluster".to_owned());
+                self.publish(None, elector.other());
+                tokio::select! {
+                    () = retire.cancelled() => {}
+                    // The sender lives in `self`, so this only ever waits.
+                    _ = halted.changed() => {}
+                }
+                continue;
+            }
             let now = self.election.boot.now();
             let step = elector.step(now);
             self.publish(elector.claim(now).cloned(), elector.other());
@@ -85,6 +96,8 @@ impl<L: LeaseApi> Keeper<L> {
             tokio::select! {
                 biased;
                 () = retire.cancelled() => cut = calls,
+                // A call that is under way may end.
+                _ = halted.wait_for(|halted| *halted), if !calls => {}
                 () = next => {}
             }
         }
@@ -226,6 +239,9 @@ impl<L: LeaseApi> Keeper<L> {
 
     /// Gives the Lease back if it is ours. A call that was `cut` short may have made it so.
     async fn give_back(&self, seen: Option<&Lease>, cut: bool) -> Result<bool, ApiError> {
+        if self.leadership.is_halted() {
+            return Ok(false);
+        }
         let mut seen = if cut { self.api.read().await? } else { seen.cloned() };
         while let Some(lease) = seen.filter(|lease| lease.holder == self.election.me) {
             match self.write(Some(&lease), Some(Term::given_back(&lease))).await {

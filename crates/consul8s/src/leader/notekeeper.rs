@@ -11,7 +11,12 @@ use super::keeper::RETURN_WITHIN;
 impl<L: LeaseApi> Keeper<L> {
     pub(super) async fn only_note(&mut self, retire: &CancellationToken) {
         let mut written = Instant::now();
+        let mut halted = self.leadership.shared.halted.subscribe();
         while !retire.is_cancelled() {
+            tokio::select! {
+                () = retire.cancelled() => break,
+                _ = halted.wait_for(|halted| !halted) => {}
+            }
             let found = tokio::select! {
                 () = retire.cancelled() => break,
                 found = self.look(&mut written) => found,
@@ -57,7 +62,7 @@ impl<L: LeaseApi> Keeper<L> {
     }
 
     async fn note_what_is_left(&self) -> Result<(), ApiError> {
-        if self.leadership.notes().is_empty() {
+        if self.leadership.notes().is_empty() || self.leadership.is_halted() {
             return Ok(());
         }
         let found = self.api.read().await?;

@@ -1,7 +1,9 @@
 //! Both worlds as this process knows them, and what it remembers of each Service. Pure state: it is changed by what watches tell and by
 //! what was written, and read for planning.
 
+pub mod cluster;
 pub mod cluster_nodes;
+pub mod coming;
 pub mod elsewhere;
 pub mod kube;
 pub mod lineages;
@@ -28,7 +30,9 @@ use consul8s_core::to_consul::ledger::Ledger as Losses;
 use consul8s_core::to_consul::nodes::Marks;
 
 use crate::feeds;
+use cluster::Cluster;
 use cluster_nodes::ClusterNodes;
+use coming::Coming;
 use kube::{Changed, Objects};
 use lineages::Lineages;
 use names::Names;
@@ -44,6 +48,10 @@ pub struct World {
     pub services: Objects<KubeService>,
     /// EndpointSlices in scope, of every manager.
     pub slices: Objects<KubeSlice>,
+    /// The cluster behind the API.
+    pub cluster: Cluster,
+    /// New registrations that are on their way to our nodes.
+    pub coming: Coming,
     /// Nodes of the cluster, while some Service rests on them.
     pub cluster_nodes: ClusterNodes,
     /// Consul services that some Service asks for.
@@ -86,6 +94,8 @@ impl World {
         World {
             services: Objects::new(feeds::namespaces(&settings.scope)),
             slices: Objects::new(feeds::namespaces(&settings.scope)),
+            cluster: Cluster::default(),
+            coming: Coming::default(),
             cluster_nodes: ClusterNodes::default(),
             sources: Sources::default(),
             lineages: Lineages::default(),
@@ -110,6 +120,12 @@ impl World {
     #[must_use]
     pub fn kube_synced(&self) -> bool {
         self.services.synced() && self.slices.synced()
+    }
+
+    /// Whether what was listed may be planned on.
+    #[must_use]
+    pub fn plannable(&self) -> bool {
+        self.kube_synced() && self.cluster.is_proven()
     }
 
     /// What is remembered of a Service.
@@ -171,7 +187,7 @@ impl World {
             self.record(&service.key).gone = Some(Gone::Seen);
         }
         for service in &changed.missing {
-            self.record(&service.key).gone.get_or_insert(Gone::Missing { reads: Vec::new() });
+            self.record(&service.key).gone.get_or_insert_with(Gone::missing);
         }
         let mut others = BTreeSet::new();
         for key in &changed.concerns {
@@ -187,7 +203,7 @@ impl World {
         if self.services.get(key).is_some() {
             return;
         }
-        if let Gone::Missing { reads } = self.record(key).gone.get_or_insert(Gone::Missing { reads: Vec::new() }) {
+        if let Gone::Missing { reads, .. } = self.record(key).gone.get_or_insert_with(Gone::missing) {
             reads.push(now);
         }
     }
@@ -198,7 +214,7 @@ impl World {
         let keys: Vec<ObjectKey> = self.registry.nodes().keys().cloned().collect();
         for key in keys {
             if self.services.get(&key).is_none() {
-                self.record(&key).gone.get_or_insert(Gone::Missing { reads: Vec::new() });
+                self.record(&key).gone.get_or_insert_with(Gone::missing);
             }
             self.claim(&key, settings);
             self.note_loss(&key, settings, now);

@@ -61,7 +61,35 @@ pub enum Gone {
     Missing {
         /// When reads by name answered 404.
         reads: Vec<UnixMillis>,
+        /// How new what it is missing from was, when that was first looked at.
+        list: Option<u64>,
     },
+}
+
+impl Gone {
+    /// It is missing, and nothing more is known.
+    #[must_use]
+    pub fn missing() -> Gone {
+        Gone::Missing { reads: Vec::new(), list: None }
+    }
+
+    /// Takes note of how new what it is missing from is. Only the first time counts: that a server catches up makes nothing truer.
+    pub fn found_in(&mut self, version: Option<u64>) {
+        if let Gone::Missing { list, .. } = self
+            && list.is_none()
+        {
+            *list = version;
+        }
+    }
+
+    /// How new what it is missing from was.
+    #[must_use]
+    pub fn list(&self) -> Option<u64> {
+        match self {
+            Gone::Seen => None,
+            Gone::Missing { list, .. } => *list,
+        }
+    }
 }
 
 /// How a Service stands, in one word: the label `state` of `consul8s_services`.

@@ -1,6 +1,7 @@
 //! Our synthetic nodes in Consul: how their watches keep [`OurNodes`], beside our own writes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use consul8s_core::consul::{Check, NodeService, NodeView, ServiceId, TxnApplied};
 use consul8s_core::kube::ObjectKey;
@@ -19,6 +20,14 @@ struct Slot {
     /// The same for checks. Told apart, as the index of the services does not move with a check.
     checks_floor: u64,
     heard: UnixMillis,
+    /// What we deleted, with the ModifyIndex it had: an answer that still shows it so is older than that.
+    deleted: BTreeMap<String, u64>,
+    /// Since when its services are told as older than what we wrote. A moment of it is a late answer; longer, and Consul has forgotten.
+    services_behind: Option<UnixMillis>,
+    /// The same for checks.
+    checks_behind: Option<UnixMillis>,
+    /// Consul has gone back: what is known here may be more than it knows.
+    doubted: bool,
 }
 
 /// Our nodes: the first, and as long as the last one known exists, the one after it.
@@ -70,11 +79,62 @@ impl Registry {
         self.slots.iter().all(|slot| slot.services_answered && slot.checks_answered)
     }
 
-    /// Takes note that a node's watch had a good answer.
-    pub fn confirmed(&mut self, number: usize, now: UnixMillis) {
+    /// Consul refused a write to this node for what it shows: a read must show it anew. Its watches may wait for an index that Consul will
+    /// not reach for minutes, when somebody in between has made one up.
+    pub fn doubt(&mut self, name: &str) {
+        if let Some(slot) = self.slot_mut(name) {
+            slot.doubted = true;
+        }
+    }
+
+    /// Takes note that the watch of a node's services had a good answer without news, under this index.
+    pub fn services_confirmed(&mut self, number: usize, index: u64, now: UnixMillis) {
         if let Some(slot) = self.slots.get_mut(number) {
             slot.heard = now;
+            behind(&mut slot.services_behind, index < slot.services_floor, now);
         }
+    }
+
+    /// The same for its checks.
+    pub fn checks_confirmed(&mut self, number: usize, index: u64, now: UnixMillis) {
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.heard = now;
+            behind(&mut slot.checks_behind, index < slot.checks_floor, now);
+        }
+    }
+
+    /// Nodes that a consistent read must show anew, each with what that read must not fall behind.
+    #[must_use]
+    pub fn doubtful(&self, now: UnixMillis) -> Vec<(usize, Floors)> {
+        let late = |since: Option<UnixMillis>| since.is_some_and(|since| now.since(since) >= LATE);
+        let doubtful = |slot: &Slot| slot.doubted || late(slot.services_behind) || late(slot.checks_behind);
+        let slots = self.slots.iter().enumerate().filter(|(_, slot)| doubtful(slot));
+        slots.map(|(number, slot)| (number, slot.floors())).collect()
+    }
+
+    /// Takes in what a consistent read showed. None where we have written meanwhile: then it is to be read once more.
+    pub fn read(
+        &mut self,
+        number: usize,
+        view: Option<NodeView>,
+        index: u64,
+        floors: Floors,
+        now: UnixMillis,
+    ) -> Option<Turned> {
+        let slot = self.slots.get_mut(number).filter(|slot| slot.floors() == floors)?;
+        if index < floors.services.max(floors.checks) {
+            // It counts anew from below what we wrote.
+            (slot.services_floor, slot.checks_floor) = (0, 0);
+            slot.deleted.clear();
+        }
+        (slot.services_behind, slot.checks_behind, slot.doubted) = (None, None, false);
+        let checks: Vec<Check> = view.iter().flat_map(|view| view.checks.values().cloned()).collect();
+        let index = index.max(floors.services).max(floors.checks);
+        let mut turned = self.take_in_services(number, view, index, now);
+        let of_checks = self.take_in_checks(number, &checks, index, now);
+        turned.keys.extend(of_checks.keys);
+        turned.others |= of_checks.others;
+        Some(turned)
     }
 
     /// Takes in what the watch of node `number`'s services showed under `index`. What is older than our own last write there is not
@@ -83,12 +143,16 @@ impl Registry {
         let name = self.name(number);
         let Some(slot) = self.slots.get_mut(number) else { return Turned::default() };
         slot.heard = now;
+        behind(&mut slot.services_behind, index < slot.services_floor, now);
         if index < slot.services_floor {
             return Turned::default();
         }
         slot.services_answered = true;
         let before = self.nodes.get(&name).cloned();
-        let view = view.map(|view| joined(view, &slot.checks));
+        if view.is_none() {
+            slot.deleted.clear();
+        }
+        let view = view.map(|view| slot.without_deleted(view)).map(|view| joined(view, &slot.checks));
         let turned = Turned::between(before.as_ref(), view.as_ref());
         match view {
             Some(view) => self.nodes.set(view),
@@ -103,6 +167,7 @@ impl Registry {
         let name = self.name(number);
         let Some(slot) = self.slots.get_mut(number) else { return Turned::default() };
         slot.heard = now;
+        behind(&mut slot.checks_behind, index < slot.checks_floor, now);
         if index < slot.checks_floor {
             return Turned::default();
         }
@@ -140,7 +205,11 @@ impl Registry {
     pub fn wrote(&mut self, applied: &TxnApplied, deleted: &[(String, ServiceId)]) {
         self.nodes.applied(applied);
         for (node, id) in deleted {
+            let index = self.nodes.get(node).and_then(|view| Some(view.services.get(id.as_str())?.modify_index));
             self.nodes.deleted(node, id);
+            if let Some((slot, index)) = self.slot_mut(node).zip(index) {
+                slot.deleted.insert(id.as_str().to_owned(), index);
+            }
             if let Some(slot) = self.slot_mut(node) {
                 slot.checks.retain(|_, check| check.service_id != id.as_str());
             }
@@ -168,6 +237,9 @@ impl Registry {
     pub fn forget_floor(&mut self) {
         for slot in &mut self.slots {
             (slot.services_floor, slot.checks_floor) = (0, 0);
+            slot.deleted.clear();
+            // One half may have nothing new to tell, although what we wrote to it is gone.
+            slot.doubted = true;
         }
     }
 
@@ -181,6 +253,33 @@ impl Registry {
     fn slot_mut(&mut self, name: &str) -> Option<&mut Slot> {
         let number = (0..self.slots.len()).find(|n| self.name(*n) == name)?;
         self.slots.get_mut(number)
+    }
+}
+
+/// How long an answer may lag behind our own writes until it is asked what stands.
+const LATE: Duration = Duration::from_secs(1);
+
+/// Indexes of our last writes to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Floors {
+    services: u64,
+    checks: u64,
+}
+
+fn behind(since: &mut Option<UnixMillis>, is_behind: bool, now: UnixMillis) {
+    *since = is_behind.then(|| since.unwrap_or(now));
+}
+
+impl Slot {
+    fn floors(&self) -> Floors {
+        Floors { services: self.services_floor, checks: self.checks_floor }
+    }
+
+    /// The view without what we have deleted since; what the answer shows no longer, or anew, need not be remembered.
+    fn without_deleted(&mut self, mut view: NodeView) -> NodeView {
+        self.deleted.retain(|id, index| view.services.get(id).is_some_and(|service| service.modify_index == *index));
+        view.services.retain(|id, _| !self.deleted.contains_key(id));
+        view
     }
 }
 
@@ -284,6 +383,61 @@ mod tests {
         registry.take_in_services(0, Some(view("n", &[])), 8, NOW);
         assert_eq!(count(&registry), 1);
         assert!(registry.take_in_services(0, Some(view("n", &[])), 10, NOW).others, "somebody removed it later");
+    }
+
+    #[test]
+    fn what_consul_forgot_is_found_out_by_a_read() {
+        let mut registry = Registry::new("n");
+        registry.take_in_services(0, Some(view("n", &["old"])), 5, NOW);
+        registry.take_in_checks(0, &[], 5, NOW);
+        let service = NodeService { id: "new".into(), modify_index: 9, ..NodeService::default() };
+        registry.wrote(&TxnApplied { services: vec![("n".into(), service)], ..TxnApplied::default() }, &[]);
+        assert!(registry.doubtful(NOW).is_empty());
+        // Restored to what the watch had seen last: nothing new, but older than our write.
+        registry.services_confirmed(0, 5, NOW);
+        assert!(registry.doubtful(NOW).is_empty(), "it may only be late");
+        let later = NOW.after(LATE);
+        let [(0, floors)] = registry.doubtful(later)[..] else { panic!("it is in doubt") };
+        let turned = registry.read(0, Some(view("n", &["old"])), 6, floors, later).unwrap();
+        assert!(turned.others && registry.doubtful(later).is_empty());
+        assert_eq!(registry.nodes().get("n").unwrap().services.len(), 1);
+        // One that we wrote meanwhile is not believed.
+        registry.forget_floor();
+        let [(0, floors), ..] = registry.doubtful(later)[..] else { panic!("it is in doubt") };
+        let service = NodeService { id: "newer".into(), modify_index: 12, ..NodeService::default() };
+        registry.wrote(&TxnApplied { services: vec![("n".into(), service)], ..TxnApplied::default() }, &[]);
+        assert_eq!(registry.read(0, Some(view("n", &["old"])), 11, floors, later), None);
+    }
+
+    #[test]
+    fn an_answer_older_than_our_own_deletion_shows_nothing_anew() {
+        let mut registry = Registry::new("n");
+        registry.take_in_services(0, Some(view("n", &["a", "b"])), 5, NOW);
+        let id = ServiceId::new("a").unwrap();
+        registry.wrote(&TxnApplied::default(), &[("n".into(), id.clone())]);
+        let shown =
+            |registry: &Registry| registry.nodes().get("n").unwrap().services.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(registry.take_in_services(0, Some(view("n", &["a", "b"])), 5, NOW), Turned::default());
+        assert_eq!(shown(&registry), ["b"]);
+        registry.take_in_services(0, Some(view("n", &["b"])), 6, NOW);
+        registry.take_in_services(0, Some(view("n", &["a", "b"])), 7, NOW);
+        assert_eq!(shown(&registry), ["a", "b"], "somebody registered it");
+        // Restored from an old snapshot, it stands again as it stood.
+        registry.wrote(&TxnApplied::default(), &[("n".into(), id)]);
+        registry.forget_floor();
+        registry.take_in_services(0, Some(view("n", &["a", "b"])), 3, NOW);
+        assert_eq!(shown(&registry), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_node_that_refused_a_write_is_read() {
+        let mut registry = Registry::new("n");
+        registry.doubt("somebody's");
+        assert!(registry.doubtful(NOW).is_empty());
+        registry.doubt("n");
+        let [(0, floors)] = registry.doubtful(NOW)[..] else { panic!("it is in doubt") };
+        registry.read(0, None, 6, floors, NOW).unwrap();
+        assert!(registry.doubtful(NOW).is_empty());
     }
 
     #[test]

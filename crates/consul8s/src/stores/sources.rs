@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use consul8s_core::consul::{Answer, HealthQuery, Instance};
+use consul8s_core::consul::{Answer, AnswerMeta, HealthQuery, Instance};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::ApiError;
 use consul8s_core::time::UnixMillis;
@@ -116,6 +116,15 @@ impl Sources {
 }
 
 impl Source {
+    /// A read of the same showed what is hidden from our token. Consul says so in every answer but those for which a blocking query had to
+    /// wait (measured on 1.22.7): there the results are filtered, and nothing tells.
+    pub fn also_hides(&mut self, meta: &AnswerMeta) {
+        if let Some(answer) = &mut self.answer {
+            answer.meta.filtered |= meta.filtered;
+            answer.meta.anonymous_under_deny |= meta.anonymous_under_deny;
+        }
+    }
+
     fn settle(&mut self, query: &HealthQuery, rebound: &mut Rebound) {
         let wait = self.services.values().min().copied().unwrap_or_default();
         if std::mem::replace(&mut self.wait, wait) != wait {

@@ -72,13 +72,24 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Looks at one Service, on both sides. Without writers everything is done but the writing.
     pub async fn sync<W: KubeWriter>(&self, key: &ObjectKey, writers: Option<&Writers<W>>) -> Ended {
         let (started, begun) = (Instant::now(), self.clock.now());
+        if let Some(writers) = writers {
+            let mark = writers.leadership().notebook().borrow().list_mark;
+            self.world().cluster.note_mark(mark);
+        }
         let Some(plan) = self.plan(key) else { return Ended::Quiet };
         let claim = writers.and_then(|writers| writers.leadership().claim());
+        if let Some(list) = plan.registrations.released.as_ref().and_then(|released| released.list)
+            && let Some(writers) = writers.filter(|_| claim.is_some())
+        {
+            self.world().cluster.believe(list);
+            writers.leadership().note(|notes| notes.list_mark(Some(list)));
+        }
         let applied = match (writers, claim) {
             (Some(writers), Some(claim)) => self.write(key, &plan, writers, &claim).await,
             _ if !plan.writes() => Applied::Done(0),
             _ => Applied::NotWritten,
         };
+        self.world().coming.end(key);
         if matches!(applied, Applied::Done(_)) {
             self.world().looked(key, begun, !plan.slices.waiting);
         }
@@ -93,7 +104,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     fn plan(&self, key: &ObjectKey) -> Option<Planned> {
         let now = self.clock.now();
         let mut world = self.world();
-        if !world.kube_synced() {
+        if !world.plannable() {
             return None;
         }
         let service = world.services.get(key).cloned();

@@ -58,7 +58,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let mut world = self.world();
         let original = &mut world.record(key).original_node;
         match answer {
-            Ok(view) => original.read(node, view, now),
+            Ok((view, _)) => original.read(node, view, now),
             // Who may not see it can't take it over either.
             Err(error) if error.kind == ErrorKind::Forbidden => original.read(node, None, now),
             Err(error) => {
@@ -88,12 +88,14 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 }
 
 /// A node with its checks, by consistent reads. What is hidden from us is refused: it must not look absent.
-pub(crate) async fn whole_node<C: ConsulApi>(consul: &C, name: &str) -> Result<Option<NodeView>, ApiError> {
-    let services = shown(consul.node(name, None, Read::Consistent).await?)?;
-    let Some(mut view) = services else { return Ok(None) };
+/// The index is that of the services, which were read first.
+pub(crate) async fn whole_node<C: ConsulApi>(consul: &C, name: &str) -> Result<(Option<NodeView>, u64), ApiError> {
+    let answer = consul.node(name, None, Read::Consistent).await?;
+    let index = answer.meta.index;
+    let Some(mut view) = shown(answer)? else { return Ok((None, index)) };
     let checks = shown(consul.node_checks(name, None, Read::Consistent).await?)?;
     view.checks = checks.into_iter().map(|check| (check.id.clone(), check)).collect();
-    Ok(Some(view))
+    Ok((Some(view), index))
 }
 
 fn shown<T>(answer: consul8s_core::consul::Answer<T>) -> Result<T, ApiError> {

@@ -11,7 +11,7 @@ use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::problem::{Problem, Reason, ReasonKind};
 use consul8s_core::settings::Direction;
 use consul8s_core::tell::{self, Course, Look, Subject};
-use consul8s_core::to_consul::RegistrationChange;
+use consul8s_core::to_consul::{Held, RegistrationChange};
 
 use super::{Applied, Planned};
 use crate::controller::Controller;
@@ -91,7 +91,9 @@ impl View<'_> {
     fn look(&self, key: &ObjectKey) -> Look {
         let View { plan, told, .. } = self;
         let judged = plan.slices.judged.as_ref();
-        let common: Vec<Problem> = plan.registrations.blocked.iter().cloned().collect();
+        // Where there is no Service to tell it of, it stands on the Lease.
+        let nameless = plan.registrations.held.as_ref().filter(|_| plan.service.is_none()).map(Held::of_all);
+        let common: Vec<Problem> = plan.registrations.blocked.iter().cloned().chain(nameless).collect();
         let found = told.map(|told| told.problems.as_slice()).unwrap_or_default();
         let (problems, news): (Vec<Problem>, Vec<Problem>) = found
             .iter()
@@ -215,6 +217,10 @@ impl View<'_> {
         if changes.iter().any(|change| matches!(change, RegistrationChange::Register { .. })) {
             let ids = tell::registered_ids(&plan.registrations);
             done.insert(Reason::Registered, format!("{counts}: {ids}"));
+        }
+        if let Some(released) = &plan.registrations.released {
+            let message = format!("let go registrations that were held: {} ({})", released.registrations, released.id);
+            done.insert(Reason::RemovalReleased, message);
         }
         let removed: Vec<&Evidence> = changes.iter().filter_map(deregistered).collect();
         if let Some(why) = removed.first() {

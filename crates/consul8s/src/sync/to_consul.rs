@@ -14,7 +14,7 @@ use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::nodes::Marks;
 use consul8s_core::to_consul::{
-    self, HeldBecause, Input, Missing, RegistrationChange, RegistrationPlan, Seen, node_port, original,
+    self, Before, HeldBecause, Input, Missing, RegistrationChange, RegistrationPlan, Seen, node_port, original,
 };
 use futures::future::join_all;
 
@@ -56,6 +56,11 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     if !world.registry.synced() {
         return Made::waits_for("what stands on our nodes in Consul");
     }
+    if service.is_none() {
+        // What was removed may stand again, as in a Consul that was restored: then that its Service is missing must be found out anew.
+        let list = world.cluster.version();
+        world.record(key).gone.get_or_insert_with(Gone::missing).found_in(list);
+    }
     let gone = world.record(key).gone.clone();
     let last_valid = match world.record(key).last_valid.clone() {
         Some(Intent::ToConsul(wish)) => Some(wish),
@@ -75,13 +80,17 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         return Made::waits_for("which Nodes there are");
     }
     let reads = match &gone {
-        Some(Gone::Missing { reads }) => reads.as_slice(),
+        Some(Gone::Missing { reads, .. }) => reads.as_slice(),
         _ => &[],
     };
+    let list_version = gone.as_ref().and_then(Gone::list);
     let seen = match (there, &gone) {
         (Some((service, intent)), _) => Seen::There { service, intent, last_valid },
         (None, Some(Gone::Seen)) => Seen::Deleted,
-        _ => Seen::Missing(Missing { reads, ..Missing::default() }),
+        _ => {
+            let known = world.cluster.saw(world.registry.nodes().highest_version(&marks));
+            Seen::Missing(Missing { reads, list_version, mark: world.cluster.mark(), known })
+        }
     };
     let wish = match intent {
         Some(Intent::ToConsul(wish)) => Some(wish),
@@ -98,6 +107,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     }
     let kept = peace::keep(std::mem::take(&mut made.plan.changes), &mut world.record(key).repairs, now);
     made.plan.changes = kept.changes;
+    world.coming.begin(key, &made.plan.changes, world.registry.nodes());
     made.plan.problems.extend(kept.problems);
     made.plan.look_again = made.plan.look_again.into_iter().chain(kept.look_again).min();
     made
@@ -127,6 +137,8 @@ fn consider(
         elsewhere: elsewhere.unwrap_or_default(),
         original: original.unwrap_or_default(),
         ledger: &world.losses,
+        coming: &world.coming.all(),
+        lease_release: world.release.as_ref().map(|(text, _)| text.as_str()),
         settings,
         now,
     })
@@ -195,10 +207,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 // Another Service made it meanwhile.
                 return Ok(false);
             }
-            self.write_change(change, writers, claim).await?;
+            self.write_change(key, change, writers, claim).await?;
             return Ok(true);
         }
-        self.write_change(change, writers, claim).await?;
+        self.write_change(key, change, writers, claim).await?;
         let mut world = self.world();
         peace::note(change, &mut world.record(key).repairs, self.clock.now());
         if let RegistrationChange::Deregister { node, .. } = change
@@ -228,6 +240,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 
     async fn write_change<W>(
         &self,
+        key: &ObjectKey,
         change: &RegistrationChange,
         writers: &Writers<W>,
         claim: &Claim,
@@ -239,7 +252,14 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         };
         let result = match outcome {
             Ok(TxnOutcome::Applied(applied)) => {
-                self.world().registry.wrote(&applied, &deleted);
+                let mut world = self.world();
+                world.registry.wrote(&applied, &deleted);
+                if let RegistrationChange::Register { after, before: Before { service: None, .. } } = change
+                    && let Some(ordinal) = world.registry.nodes().ordinal(&after.node)
+                {
+                    world.coming.stands(key, ordinal);
+                }
+                drop(world);
                 self.watch_nodes();
                 // Sent, but an answer that doesn't say so is not Consul's: what a proxy made up must not count as written.
                 if says(&applied, change) {
@@ -251,6 +271,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             Ok(TxnOutcome::Refused(refusals)) => Err(refused(change, &refusals)),
             Err(error) => Err(error),
         };
+        if result.as_ref().is_err_and(|error| error.kind == ErrorKind::Conflict) {
+            self.world().registry.doubt(change.node());
+        }
         let action = match change.action() {
             "node" => return result,
             "check" => "update",

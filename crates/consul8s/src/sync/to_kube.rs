@@ -234,7 +234,7 @@ fn after_deletion<K, C>(
 ) -> Vec<SliceChange> {
     let proven = match &world.record(key).gone {
         Some(Gone::Seen) => true,
-        Some(Gone::Missing { reads }) => !reads.is_empty(),
+        Some(Gone::Missing { reads, .. }) => !reads.is_empty(),
         None => false,
     };
     if proven { packing::leftovers(key, slices, &controller.settings.identity) } else { Vec::new() }

@@ -5,9 +5,10 @@
 //! | `rolling_replacement` | every instance is replaced, one after the other, by the agent that has them; the old ones live 15 s longer |
 //! | `replaced_all_at_once` | new instances on new nodes come, the old nodes leave without a word |
 //! | `instance_moves_its_port` | the only instance changes its port |
+//! | `maintenance_drains` | an instance goes into maintenance: others answer; then the other one does: both go on answering, for want of better ones |
 //! | `upgraded` | consul8s is asked to end and started again, while one instance replaces another |
 //! | `killed_and_restarted` | consul8s is killed and started again, while one instance comes; then two leave |
-//! | `consul_away` | Consul is away for 15 s |
+//! | `consul_away` | Consul is away for 15 s, in the middle of which consul8s is started again |
 //! | `taken_over_from_the_original` | the Python original's `Endpoints`, mirrored by Kubernetes, are taken over |
 
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(rolling_replacement),
     scenario!(replaced_all_at_once),
     scenario!(instance_moves_its_port),
+    scenario!(maintenance_drains),
     scenario!(upgraded),
     scenario!(killed_and_restarted),
     scenario!(consul_away),
@@ -138,6 +140,23 @@ async fn two_members(scene: &Scene<'_>) -> Outcome<([Member; 2], Load)> {
     Ok((members, load))
 }
 
+async fn maintenance_drains(world: &World) -> Outcome {
+    let scene = Scene::open(world, |_| ()).await?;
+    let ([first, second], load) = two_members(&scene).await?;
+    world.consul.agent_maintenance(&first.instance, true).await?;
+    load.quiet_from(&first.backend.name()).await?;
+    let asked = Instant::now();
+    world.consul.agent_maintenance(&second.instance, true).await?;
+    // kube-proxy takes what is draining, but serves, when nothing is ready.
+    load.answered_by(&first.backend.name(), asked).await?;
+    load.answered_by(&second.backend.name(), asked).await?;
+    let asked = Instant::now();
+    world.consul.agent_maintenance(&first.instance, false).await?;
+    load.answered_by(&first.backend.name(), asked).await?;
+    load.quiet_from(&second.backend.name()).await?;
+    nothing_lost(world, load).await
+}
+
 async fn upgraded(world: &World) -> Outcome {
     let mut scene = Scene::open(world, |_| ()).await?;
     let ([first, _second], load) = two_members(&scene).await?;
@@ -169,7 +188,7 @@ async fn killed_and_restarted(world: &World) -> Outcome {
 }
 
 async fn consul_away(world: &World) -> Outcome {
-    let scene = Scene::open(world, |_| ()).await?;
+    let mut scene = Scene::open(world, |_| ()).await?;
     let mut members = Vec::new();
     for _ in 0..2 {
         let member = scene.member().await?;
@@ -181,7 +200,10 @@ async fn consul_away(world: &World) -> Outcome {
         load.answered_by(&backend.name(), Instant::now()).await?;
     }
     world.servers.stop_consul().await;
-    sleep(AWAY).await;
+    sleep(AWAY / 2).await;
+    scene.terminates().await?;
+    scene.starts()?;
+    sleep(AWAY / 2).await;
     world.servers.start_consul().await?;
     let (new, asked) = scene.joins().await?;
     load.answered_by(&new.backend.name(), asked).await?;

@@ -140,6 +140,10 @@ impl KubeApi for Kube {
     async fn cluster_uid(&self) -> Result<String, ApiError> {
         self.line.read("cluster", || None, self.world().cluster_uid()).await
     }
+
+    async fn services_version(&self, namespace: Option<&str>) -> Result<Option<u64>, ApiError> {
+        self.line.read("version", || None, self.world().services_version(namespace)).await
+    }
 }
 
 impl KubeWriter for Kube {

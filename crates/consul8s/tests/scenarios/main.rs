@@ -1,5 +1,6 @@
 //! The promises of consul8s, each as a small scenario, played on two worlds: `sim`, the simulated servers of
-//! `crates/sim` behind real sockets, and `real`, the servers that `cargo xtask testbed build` builds. The program is
+//! `crates/sim` behind real sockets, and `real`, the servers that `cargo xtask testbed build` builds; some on `acl`, too: real servers,
+//! and a Consul that allows the program what `consul8s acl-policy` prints and no more. The program is
 //! the real binary, told everything by flags, and watched through the two APIs, its metrics, logs and exit codes.
 //!
 //! `cargo test -p consul8s --test scenarios` plays all, `… -- real::health` those whose names contain that, `… -- --list`
@@ -35,7 +36,10 @@
 //! | `to_consul/original.rs` | moving from the Python original's nodes |
 //! | `to_consul/readiness.rs` | §4 the readiness check |
 //! | `to_consul/ownership.rs` | S5, S8: edited, deleted, foreign registrations |
-//! | `to_consul/removal.rs` | §4 removal |
+//! | `to_consul/removal.rs`, `absence.rs` | §4 removal; holds, absence from fresh lists |
+//! | `to_consul/sources.rs`, `ids.rs`, `pods.rs`, `unready_nodes.rs`, `room.rs` | §4 sources and their order, IDs, endpoints, nodes, synthetic nodes |
+//! | `to_consul/input.rs`, `examples.rs` | bad input, by the reference's table; the reference's examples |
+//! | `to_consul/restored.rs`, `wars.rs`, `loops.rs` | restored and replaced servers; S11; S7 |
 //! | `import/create.rs` | §3 ConsulImport: which Services are made, and how |
 //! | `import/removal.rs` | §3 ConsulImport: which Services go, and which stay |
 //! | `import/telling.rs` | §3, §6: Events of an import; ports, names, age, held endpoints |
@@ -74,7 +78,7 @@ fn main() -> ExitCode {
     arguments.test_threads.get_or_insert(AT_ONCE);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let stage = Arc::new(Stage::new(runtime.handle().clone()));
-    let trials = [Kind::Sim, Kind::Real].into_iter().flat_map(|kind| trials(&stage, kind)).collect();
+    let trials = [Kind::Sim, Kind::Real, Kind::Acl].into_iter().flat_map(|kind| trials(&stage, kind)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     // The servers end with the stage, while the runtime that some of them live in is still there.
     drop(stage);
@@ -94,6 +98,7 @@ fn trials(stage: &Arc<Stage>, kind: Kind) -> Vec<Trial> {
         let world = match kind {
             Kind::Sim => "sim",
             Kind::Real => "real",
+            Kind::Acl => "acl",
         };
         Trial::test(format!("{world}::{}", scenario.name), move || stage.play(scenario, kind))
     };

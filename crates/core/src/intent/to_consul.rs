@@ -17,6 +17,7 @@ use crate::settings::Settings;
 use super::value;
 
 pub(crate) use host::host;
+pub(crate) use meta::MAX_META_VALUE;
 
 /// Everything that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]

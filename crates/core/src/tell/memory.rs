@@ -238,7 +238,7 @@ impl Memory {
         // Backwards: what happens often comes first in the order of reasons.
         for (reason, message) in std::mem::take(&mut self.look.done).into_iter().rev() {
             let window = self.done_at.get(&reason).map_or(now, |at| at.after(AGAIN));
-            let at = self.events.free_at(now, FOR_PROBLEMS).max(window);
+            let at = self.events.free_at(now, kept_from(reason)).max(window);
             if at <= now || pressing {
                 self.done_at.insert(reason, now);
                 self.events.spend(now);
@@ -294,6 +294,14 @@ impl Memory {
         if wanted.is_some() {
             self.taken_away = false;
         }
+    }
+}
+
+/// How many Events are kept for others when this was done: what a person did, or waits for, is told like a problem.
+fn kept_from(reason: Reason) -> u32 {
+    match reason {
+        Reason::RemovalReleased | Reason::FailedOver | Reason::Adopted => 0,
+        _ => FOR_PROBLEMS,
     }
 }
 

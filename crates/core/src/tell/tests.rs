@@ -467,3 +467,18 @@ fn each_hold_is_told_once_and_all_of_them_stand_in_the_condition() {
     story.seconds(120);
     assert_eq!(story.out, "", "nothing is told again");
 }
+
+#[test]
+fn that_a_hold_was_released_is_told_at_once() {
+    const HELD: (Reason, &str) = (Reason::RemovalHeld, "holding 1 of 1 (h-aaaaaa, 60s)");
+    const NONE: (Reason, &str) = (Reason::NoHealthyInstances, "Consul service web has no healthy instance");
+    let mut story = Story::new();
+    story.published("1 of 1 published", &[]);
+    story.seconds(5);
+    story.settled("1 of 1 published", &[HELD]);
+    story.seconds(5);
+    let done = [(Reason::EndpointsUpdated, "0 of 0 published"), (Reason::RemovalReleased, "let go 1 (h-aaaaaa)")];
+    story.look(Course::Settled(Reason::EndpointsUpdated), "0 of 0 published", &[NONE], &done);
+    story.seconds(2);
+    assert!(story.out.contains("Normal RemovalReleased: let go 1"), "{}", story.out);
+}

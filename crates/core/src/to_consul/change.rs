@@ -69,6 +69,16 @@ impl RegistrationChange {
         }
     }
 
+    /// Name of the node in Consul that it changes.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        match self {
+            RegistrationChange::SetNode { after, .. } => &after.name,
+            RegistrationChange::Register { after, .. } | RegistrationChange::SetCheck { after, .. } => &after.node,
+            RegistrationChange::Deregister { node, .. } => node,
+        }
+    }
+
     /// The operations, in their order, for one transaction (contract S5).
     #[must_use]
     pub fn ops(&self) -> Vec<TxnOp> {

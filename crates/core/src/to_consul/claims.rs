@@ -80,11 +80,11 @@ impl Claims {
         }
         let mut touched = BTreeSet::new();
         if let Some(old) = self.all.remove(key) {
-            touched.extend(leave(&mut self.by_name, &old.name, key));
+            touched.extend(leave(&mut self.by_name, &folded(&old.name), key));
             touched.extend(leave(&mut self.by_id, &old.id, key));
         }
         if let Some(new) = claim {
-            touched.extend(join(&mut self.by_name, &new.name, key));
+            touched.extend(join(&mut self.by_name, &folded(&new.name), key));
             touched.extend(join(&mut self.by_id, &new.id, key));
             self.all.insert(key.clone(), new);
         }
@@ -105,7 +105,8 @@ impl Claims {
     pub fn refusal(&self, key: &ObjectKey, nodes: &OurNodes, marks: &Marks<'_>) -> Option<Problem> {
         let mine = self.all.get(key)?;
         let same_id = |standing: &Standing<'_>| standing.service.id == mine.id;
-        let same_name = |standing: &Standing<'_>| standing.service.name == mine.name;
+        let name = folded(&mine.name);
+        let same_name = |standing: &Standing<'_>| folded(&standing.service.name) == name;
         let before = |other: &ObjectKey, under: &dyn Fn(&Standing<'_>) -> bool| {
             let stands = |key: &ObjectKey| nodes.standing(key, marks).iter().any(under);
             let rank = |key: &ObjectKey| (!stands(key), self.all.get(key).map(|claim| claim.created), key.clone());
@@ -123,7 +124,7 @@ impl Claims {
             other.namespace == key.namespace
                 || mine.name_given && self.all.get(other).is_some_and(|claim| claim.name_given)
         };
-        let others = self.by_name.get(&mine.name).into_iter().flatten().filter(|other| !may_share(other));
+        let others = self.by_name.get(&name).into_iter().flatten().filter(|other| !may_share(other));
         let other = others.into_iter().find(|other| before(other, &same_name))?;
         let message = format!(
             "the Consul name \"{}\" is that of the Service {other}, which had it first; to share it, both must say so in {}, or give another \
@@ -133,6 +134,11 @@ impl Claims {
         );
         Some(Problem::new(Reason::SharedName, message))
     }
+}
+
+/// Consul's look-ups ignore case, so names that differ only in it are one.
+fn folded(name: &str) -> String {
+    name.to_lowercase()
 }
 
 fn join(index: &mut BTreeMap<String, BTreeSet<ObjectKey>>, word: &str, key: &ObjectKey) -> BTreeSet<ObjectKey> {

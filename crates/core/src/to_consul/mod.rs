@@ -16,6 +16,7 @@ pub mod nodes;
 pub mod original;
 pub mod readiness;
 mod register;
+mod release;
 pub mod removal;
 pub mod sources;
 mod text;
@@ -28,9 +29,12 @@ mod tests;
 #[cfg(test)]
 use crate as krate;
 
+use std::collections::BTreeMap;
+
 use crate::consul::{CheckStatus, Instance};
 use crate::empty_node::EmptyNode;
 use crate::evidence::{Evidence, UserIntent};
+use crate::guard::HoldId;
 use crate::intent::Intent;
 use crate::intent::to_consul::ToConsul;
 use crate::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
@@ -69,6 +73,10 @@ pub struct Input<'a> {
     pub original: Original<'a>,
     /// What went lately, over all Services.
     pub ledger: &'a Ledger,
+    /// New registrations of other Services that are on their way to each of our nodes.
+    pub coming: &'a BTreeMap<u32, usize>,
+    /// `consul8s/allow-removal` on the Lease.
+    pub lease_release: Option<&'a str>,
     /// Flags.
     pub settings: &'a Settings,
     /// The time.
@@ -103,6 +111,9 @@ pub struct Missing<'a> {
     /// The mark on the Lease: a release set it to the resourceVersion of the list that it believed. To be dropped when a list is
     /// not below [`OurNodes::highest_version`].
     pub mark: Option<u64>,
+    /// The highest resourceVersion that any registration was seen to have been written from, though that one may have been written anew
+    /// since.
+    pub known: Option<u64>,
 }
 
 /// What is to be done for one Service, and what is to be told about it.
@@ -116,6 +127,8 @@ pub struct RegistrationPlan {
     pub problems: Vec<Problem>,
     /// What is held, if anything.
     pub held: Option<Held>,
+    /// What would be held, and was let go by a person.
+    pub released: Option<Released>,
     /// What must be read before more can be decided.
     pub needs: Vec<Need>,
     /// When to plan again though nothing changed.
@@ -199,6 +212,17 @@ pub struct Held {
     pub registrations: Vec<String>,
     /// Why.
     pub why: HeldBecause,
+}
+
+/// What a person let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// The hold.
+    pub id: HoldId,
+    /// How many registrations it held here.
+    pub registrations: usize,
+    /// resourceVersion of the list that was older than what was registered, where that was why: it is to be believed from now on.
+    pub list: Option<u64>,
 }
 
 /// Why something is held.

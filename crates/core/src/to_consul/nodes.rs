@@ -144,7 +144,7 @@ impl OurNodes {
         ours.filter_map(|service| service.meta.get(names::META_RV)?.parse().ok()).max()
     }
 
-    /// The first node with room, given how many are to come to each; its record where it must be made.
+    /// The first node with room, given how many are to come to each.
     #[must_use]
     pub fn place(&self, coming: &BTreeMap<u32, usize>) -> u32 {
         let taken = |ordinal: u32| {
@@ -187,7 +187,9 @@ impl OurNodes {
         Some(Standing { ordinal, node: &view.node.name, service, check })
     }
 
-    fn ordinal(&self, name: &str) -> Option<u32> {
+    /// Number of the node with this name, from 1; none where it is none of ours.
+    #[must_use]
+    pub fn ordinal(&self, name: &str) -> Option<u32> {
         match name.strip_prefix(&self.first)? {
             "" => Some(1),
             rest => {

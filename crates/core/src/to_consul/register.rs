@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::consul::{Instance, Registration, ServiceId};
 use crate::evidence::{Evidence, Successor, UserIntent};
-use crate::intent::to_consul::{OnDelete, ToConsul};
+use crate::intent::to_consul::{MAX_META_VALUE, OnDelete, ToConsul};
 use crate::kube::{KubeService, ObjectKey};
 use crate::names;
 use crate::problem::{Problem, Reason, clean};
@@ -17,7 +17,7 @@ use super::cluster::Cluster;
 use super::nodes::{Marks, Standing, key_of, record};
 use super::readiness::{Readiness, Verdict};
 use super::removal::{self, Why};
-use super::{Decision, Fate, Input, RegistrationPlan, Stays, called, ids, sources};
+use super::{Decision, Fate, Input, RegistrationPlan, Stays, called, ids, release, sources};
 
 /// How long to wait for another Service's registration to go before its ID is taken.
 const WAIT_FOR_ID: Duration = Duration::from_secs(5);
@@ -42,13 +42,22 @@ pub(super) struct Draft<'a> {
     /// What stands for the Service, in the order of nodes and IDs.
     pub(super) standing: Vec<Standing<'a>>,
     pub(super) plan: RegistrationPlan,
-    /// New registrations for each node.
+    /// New registrations for each node, those of other Services too.
     coming: BTreeMap<u32, usize>,
+    /// Nodes that this plan makes.
+    made: BTreeSet<u32>,
 }
 
 impl<'a> Draft<'a> {
     pub(super) fn new(input: &'a Input<'a>, marks: Marks<'a>, standing: Vec<Standing<'a>>) -> Draft<'a> {
-        Draft { input, marks, standing, plan: RegistrationPlan::default(), coming: BTreeMap::new() }
+        Draft {
+            input,
+            marks,
+            standing,
+            plan: RegistrationPlan::default(),
+            coming: input.coming.clone(),
+            made: BTreeSet::new(),
+        }
     }
 
     pub(super) fn decide(&mut self, what: String, fate: Fate) {
@@ -200,7 +209,7 @@ impl<'a> Draft<'a> {
     }
 
     fn ensure_node(&mut self, ordinal: u32) {
-        if !self.input.nodes.exists(ordinal) && !self.coming.contains_key(&ordinal) {
+        if !self.input.nodes.exists(ordinal) && self.made.insert(ordinal) {
             let after = record(self.input.nodes.name(ordinal), self.marks.identity);
             self.plan.changes.push(RegistrationChange::SetNode { after, before: None });
         }
@@ -339,7 +348,12 @@ fn meta(service: &KubeService, wish: &ToConsul, candidate: &Candidate, marks: &M
     let endpoint = matches!(candidate.subject, Subject::Endpoint { .. });
     let (kind, of) = candidate.target.as_ref().map_or(("Service", name), |(kind, name)| (kind.as_str(), name));
     let mut meta = wish.meta.clone();
-    let mut set = |key: &str, value: &str| meta.insert(key.to_owned(), value.to_owned());
+    // Consul refuses a longer value, and with it the registration; only a slice's author can write such a zone.
+    let mut set = |key: &str, value: &str| {
+        if value.len() <= MAX_META_VALUE {
+            meta.insert(key.to_owned(), value.to_owned());
+        }
+    };
     set(names::META_EXTERNAL_SOURCE, "kubernetes");
     set(names::META_K8S_NS, namespace);
     set(names::META_K8S_REF_KIND, kind);
@@ -359,6 +373,9 @@ fn meta(service: &KubeService, wish: &ToConsul, candidate: &Candidate, marks: &M
     }
     if wish.on_delete == OnDelete::Keep {
         set(names::META_ON_DELETE, "keep");
+    }
+    if release::says_all(service) {
+        set(names::META_ALLOW_REMOVAL, "used");
     }
     meta
 }

@@ -15,7 +15,7 @@ use crate::time::UnixMillis;
 use super::ledger::MassHold;
 use super::nodes::Standing;
 use super::register::Draft;
-use super::{Fate, Held, HeldBecause, Missing, Need, Seen, Stays, called};
+use super::{Fate, Held, HeldBecause, Missing, Need, Released, Stays, called, release};
 
 /// Least time between the two reads that confirm an absence.
 const LEAST_APART: Duration = Duration::from_secs(2);
@@ -57,7 +57,14 @@ pub(super) fn all(draft: &mut Draft<'_>, why: Why<'_>) {
         },
     };
     if let Some(held) = by_accident.then(|| hold(draft, why, &goes)).flatten() {
-        return keep(draft, held, &goes);
+        if !release::covers(draft.input, &held.hold.id, &goes) {
+            return keep(draft, held, &goes);
+        }
+        draft.plan.released = Some(Released {
+            id: held.hold.id,
+            registrations: goes.len(),
+            list: listed(why).filter(|_| held.why == HeldBecause::OldList),
+        });
     }
     for standing in &goes {
         draft.deregister(standing, evidence.clone());
@@ -97,33 +104,52 @@ fn hold(draft: &Draft<'_>, why: Why<'_>, goes: &[Standing<'_>]) -> Option<Held> 
         input.ledger.holds(input.key, goes.len(), standing, input.now).map(|hold| (hold, HeldBecause::Mass))
     };
     let (hold, why) = old_list.map(|hold| (hold, HeldBecause::OldList)).or_else(mass)?;
-    // On a Service the id releases its part.
-    let released = match input.seen {
-        Seen::There { service, .. } => {
-            service.annotations.get(names::ALLOW_REMOVAL).is_some_and(|id| id.trim() == hold.id.as_str())
-        }
-        Seen::Deleted | Seen::Missing(_) => false,
-    };
-    (!released).then(|| Held { hold, registrations: goes.iter().map(called).collect(), why })
+    Some(Held { hold, registrations: goes.iter().map(called).collect(), why })
+}
+
+fn listed(why: Why<'_>) -> Option<u64> {
+    match why {
+        Why::Missing(missing) => missing.list_version,
+        Why::Intent(_) => None,
+    }
 }
 
 /// A list older than what was registered from it comes from an API server that was restored.
 fn old_list(draft: &Draft<'_>, missing: Missing<'_>) -> Option<MassHold> {
     let list = missing.list_version?;
-    let known = missing.mark.or_else(|| draft.input.nodes.highest_version(&draft.marks))?;
-    // The list is what a release is about, so it gives the id its number.
-    (list < known).then(|| MassHold { id: HoldId::of_all(UnixMillis(list)), since: draft.input.now })
+    let known = missing.mark.or_else(|| missing.known.max(draft.input.nodes.highest_version(&draft.marks)))?;
+    // What is known is the same for all that are missing, so it gives the id its number.
+    (list < known).then(|| MassHold { id: HoldId::of_all(UnixMillis(known)), since: draft.input.now })
+}
+
+impl Held {
+    /// What is to be told where the Services themselves are gone: the same for all of one hold.
+    #[must_use]
+    pub fn of_all(&self) -> Problem {
+        let (id, because) = (&self.hold.id, self.why.because());
+        let message = format!(
+            "holding registrations of Services that are missing ({id}): {because}; they stay until they are asked for again or released \
+             with: consul8s release {id}"
+        );
+        Problem::new(Reason::RemovalHeld, message)
+    }
+}
+
+impl HeldBecause {
+    fn because(self) -> &'static str {
+        match self {
+            HeldBecause::Mass => "too many registrations went within a minute",
+            HeldBecause::OldList => {
+                "the list they are missing from is older than what they were registered from, as after a restore"
+            }
+        }
+    }
 }
 
 fn keep(draft: &mut Draft<'_>, held: Held, goes: &[Standing<'_>]) {
     let count = goes.len();
     let plural = if count == 1 { "" } else { "s" };
-    let because = match held.why {
-        HeldBecause::Mass => "too many registrations went within a minute",
-        HeldBecause::OldList => {
-            "the list they are missing from is older than what they were registered from, as after a restore"
-        }
-    };
+    let because = held.why.because();
     let id = held.hold.id.clone();
     let message = format!(
         "holding {count} registration{plural} ({id}): {because}; they stay until they are asked for again or released with: consul8s \

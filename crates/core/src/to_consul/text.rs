@@ -13,6 +13,7 @@ impl fmt::Display for RegistrationPlan {
             decisions,
             problems,
             held,
+            released,
             needs,
             look_again: _,
             loss: _,
@@ -31,6 +32,9 @@ impl fmt::Display for RegistrationPlan {
         }
         if let Some(held) = held {
             writeln!(f, "hold {} {}: {}", held.hold.id, held.why, held.registrations.join(", "))?;
+        }
+        if let Some(released) = released {
+            writeln!(f, "released {}", released.id)?;
         }
         for need in needs {
             writeln!(f, "{need}")?;

@@ -79,6 +79,21 @@ impl KubeApi for KubeWorld {
         let namespace = found.map_err(refused)?;
         reply.deliver(text_at(&namespace, "/metadata/uid").to_owned())
     }
+
+    async fn services_version(&self, _namespace: Option<&str>) -> Result<Option<u64>, ApiError> {
+        let reply = admit(self).await?;
+        let version = self.read(|cluster| cluster.version());
+        reply.deliver(version.to_string().parse().ok())
+    }
+}
+
+impl KubeWorld {
+    /// Its identity: the UID of `kube-system`.
+    #[must_use]
+    pub fn uid(&self) -> String {
+        let found = self.read(|cluster| cluster.get(Resource::Namespaces, &ObjectKey::new("", "kube-system")));
+        found.map(|namespace| text_at(&namespace, "/metadata/uid").to_owned()).unwrap_or_default()
+    }
 }
 
 impl KubeWriter for KubeWorld {

@@ -55,6 +55,11 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let answer = self.consul.health(query, Read::Consistent).await?;
         let at = self.clock.now();
         let mut world = self.world();
+        for asked in wish.queries().iter().filter(|asked| asked.datacenter == query.datacenter) {
+            if let Some(source) = world.sources.get_mut(asked) {
+                source.also_hides(&answer.meta);
+            }
+        }
         if let Some(service) = world.services.get(key).cloned() {
             let resolved = world.names.resolved();
             let reading = ServiceReading::of(&service, wish, &self.settings, &resolved, query, at, &answer);

@@ -51,8 +51,8 @@ impl Instance {
 }
 
 impl Consul {
-    pub(crate) fn new(address: &str) -> Consul {
-        Consul { http: Arc::new(Mutex::new(Http::plain(address))) }
+    pub(crate) fn new(address: &str, token: Option<&str>) -> Consul {
+        Consul { http: Arc::new(Mutex::new(Http::plain(address).with_token(token))) }
     }
 
     /// Asks this agent from now on; clones do so too.
@@ -72,6 +72,13 @@ impl Consul {
         let http = lock(&self.http).clone();
         let reply = http.send(Method::PUT, "/v1/snapshot", "application/octet-stream", snapshot).await?;
         so(reply.status.is_success(), || format!("PUT /v1/snapshot: {} {}", reply.status, reply.text()))
+    }
+
+    /// A token for exactly what these rules allow.
+    pub(crate) async fn token_for(&self, name: &str, rules: &str) -> Outcome<String> {
+        self.put("/v1/acl/policy", &json!({ "Name": name, "Rules": rules })).await?;
+        let token = self.put("/v1/acl/token", &json!({ "Policies": [{ "Name": name }] })).await?;
+        token["SecretID"].as_str().map(str::to_owned).ok_or_else(|| format!("no token: {token}"))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Outcome<Value> {

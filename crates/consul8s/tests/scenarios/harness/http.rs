@@ -44,6 +44,11 @@ impl Http {
         Http::new(format!("http://{address}"), rustls::RootCertStore::empty(), None)
     }
 
+    /// The same, which knows `token`.
+    pub(crate) fn with_token(self, token: Option<&str>) -> Http {
+        Http { token: token.map(str::to_owned), ..self }
+    }
+
     /// A server with TLS, whose certificates are in `ca`, and who knows `token`.
     pub(crate) fn secure(base: &str, ca: &Path, token: &str) -> Outcome<Http> {
         let pem = std::fs::read(ca).map_err(|why| format!("reading {}: {why}", ca.display()))?;

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use consul8s_sim::{ConsulWorld, KubeWorld, Server, serve_consul, serve_kube};
+use consul8s_sim::model::consul::Catalog;
+use consul8s_sim::model::kube::Cluster;
+use consul8s_sim::{ConsulWorld, KubeWorld, Server, World, serve_consul, serve_kube};
 use consul8s_testbed::{ConsulOptions, Kubernetes, KubernetesOptions, TestbedError};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -18,6 +20,8 @@ use super::ports::free_address;
 pub(crate) enum Kind {
     Sim,
     Real,
+    /// Real ones, and Consul denies all that is not allowed.
+    Acl,
 }
 
 /// A pair of servers.
@@ -29,6 +33,8 @@ pub(crate) enum Servers {
 pub(crate) struct SimPair {
     consul: Face<ConsulWorld>,
     kube: Face<KubeWorld>,
+    kube_backup: Mutex<Option<Cluster>>,
+    consul_backup: Mutex<Option<Catalog>>,
 }
 
 pub(crate) struct RealPair {
@@ -36,6 +42,7 @@ pub(crate) struct RealPair {
     consul: Mutex<consul8s_testbed::Consul>,
     kube: Mutex<Kubernetes>,
     consul_address: String,
+    consul_token: Option<&'static str>,
     kube_url: String,
     kube_ca: PathBuf,
     kube_token: String,
@@ -53,21 +60,16 @@ impl Servers {
     /// Starts a pair.
     pub(crate) async fn start(kind: Kind) -> Outcome<Servers> {
         match kind {
-            Kind::Sim => Ok(Servers::Sim(Box::new(SimPair {
-                consul: Face::open(ConsulWorld::new(), serve_consul).await?,
-                kube: Face::open(KubeWorld::new(1), serve_kube).await?,
-            }))),
-            Kind::Real => Ok(Servers::Real(Box::new(RealPair::start().await?))),
+            Kind::Sim => Ok(Servers::Sim(Box::new(SimPair::open(1).await?))),
+            Kind::Real => Ok(Servers::Real(Box::new(RealPair::start(false).await?))),
+            Kind::Acl => Ok(Servers::Real(Box::new(RealPair::start(true).await?))),
         }
     }
 
     /// Another pair of the same kind. Its cluster is another one.
     pub(crate) async fn another(&self) -> Outcome<Servers> {
         match self {
-            Servers::Sim(_) => Ok(Servers::Sim(Box::new(SimPair {
-                consul: Face::open(ConsulWorld::new(), serve_consul).await?,
-                kube: Face::open(KubeWorld::new(2), serve_kube).await?,
-            }))),
+            Servers::Sim(_) => Ok(Servers::Sim(Box::new(SimPair::open(2).await?))),
             Servers::Real(_) => Servers::start(Kind::Real).await,
         }
     }
@@ -77,6 +79,14 @@ impl Servers {
         match self {
             Servers::Sim(pair) => pair.consul.address.to_string(),
             Servers::Real(pair) => pair.consul_address.clone(),
+        }
+    }
+
+    /// The token that may do everything in Consul, where it asks for one.
+    pub(crate) fn consul_token(&self) -> Option<&'static str> {
+        match self {
+            Servers::Sim(_) => None,
+            Servers::Real(pair) => pair.consul_token,
         }
     }
 
@@ -165,6 +175,58 @@ impl Servers {
         }
     }
 
+    /// Makes a backup of Kubernetes.
+    pub(crate) async fn back_up_kube(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => {
+                *pair.kube_backup.lock().await = Some(pair.kube.world.read(Cluster::clone));
+                Ok(())
+            }
+            Servers::Real(pair) => pair.kube.lock().await.back_up().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// Restores Kubernetes from its backup: what was written since never was.
+    pub(crate) async fn restore_kube(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => {
+                let backup = pair.kube_backup.lock().await.clone().ok_or("no backup")?;
+                pair.kube.becomes(backup).await
+            }
+            Servers::Real(pair) => pair.kube.lock().await.restore().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// Another cluster takes the place of Kubernetes.
+    pub(crate) async fn replace_kube(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => pair.kube.becomes(KubeWorld::new(3).read(Cluster::clone)).await,
+            Servers::Real(pair) => pair.kube.lock().await.replace().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// Makes a backup of Consul.
+    pub(crate) async fn back_up_consul(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => {
+                *pair.consul_backup.lock().await = Some(pair.consul.world.read(Catalog::clone));
+                Ok(())
+            }
+            Servers::Real(pair) => pair.consul.lock().await.back_up().await.map_err(|why| told(&why)),
+        }
+    }
+
+    /// Restores Consul from its backup.
+    pub(crate) async fn restore_consul(&self) -> Outcome {
+        match self {
+            Servers::Sim(pair) => {
+                let backup = pair.consul_backup.lock().await.clone().ok_or("no backup")?;
+                pair.consul.becomes(backup).await
+            }
+            Servers::Real(pair) => pair.consul.lock().await.restore().await.map_err(|why| told(&why)),
+        }
+    }
+
     /// Ends etcd: the API server goes on, and answers next to nothing; only real ones have one.
     pub(crate) async fn stop_etcd(&self) -> Outcome {
         match self {
@@ -201,22 +263,43 @@ impl Servers {
     }
 }
 
+impl SimPair {
+    async fn open(seed: u32) -> Outcome<SimPair> {
+        Ok(SimPair {
+            consul: Face::open(ConsulWorld::new(), serve_consul).await?,
+            kube: Face::open(KubeWorld::new(seed), serve_kube).await?,
+            kube_backup: Mutex::default(),
+            consul_backup: Mutex::default(),
+        })
+    }
+}
+
 impl RealPair {
-    async fn start() -> Outcome<RealPair> {
+    async fn start(acl: bool) -> Outcome<RealPair> {
         // With the controllers that touch what consul8s makes: they must get along.
         let options = KubernetesOptions { controller_manager: true, audit: true };
         // Each program that ended leaves some blocking queries behind.
-        let many = ConsulOptions { connections_per_client: 4096, ..ConsulOptions::default() };
+        let many = ConsulOptions { connections_per_client: 4096, acl, ..ConsulOptions::default() };
         let (consul, kube) = tokio::join!(consul8s_testbed::Consul::start(many), Kubernetes::start(options));
         let (consul, kube) = (consul.map_err(|why| told(&why))?, kube.map_err(|why| told(&why))?);
         Ok(RealPair {
             consul_address: consul.http_addr().to_owned(),
+            consul_token: consul.token(),
             kube_url: kube.url().to_owned(),
             kube_ca: kube.ca_file().to_owned(),
             kube_token: kube.token().to_owned(),
             consul: Mutex::new(consul),
             kube: Mutex::new(kube),
         })
+    }
+}
+
+impl<M> Face<World<M>> {
+    /// Goes away, and comes back as another.
+    async fn becomes(&self, other: M) -> Outcome {
+        self.close().await;
+        self.world.write(|model| *model = other);
+        self.reopen().await
     }
 }
 

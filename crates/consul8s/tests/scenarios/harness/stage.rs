@@ -29,6 +29,8 @@ pub(crate) struct Scenario {
     pub(crate) alone: bool,
     /// The one world it plays on, if the other can't do it; the reason stands beside the call.
     pub(crate) only: Option<Kind>,
+    /// It plays on a Consul with access control, too.
+    pub(crate) acl: bool,
 }
 
 pub(crate) type Play<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
@@ -44,9 +46,14 @@ impl Scenario {
         Scenario { only: Some(kind), ..self }
     }
 
+    /// Also on a real Consul with access control, where the program may do what `acl-policy` prints for it and no more.
+    pub(crate) const fn with_acl(self) -> Scenario {
+        Scenario { acl: true, ..self }
+    }
+
     /// Whether it plays on this world.
     pub(crate) fn plays_on(&self, kind: Kind) -> bool {
-        self.only.is_none_or(|only| only == kind)
+        if kind == Kind::Acl { self.acl } else { self.only.is_none_or(|only| only == kind) }
     }
 }
 
@@ -58,6 +65,7 @@ macro_rules! scenario {
             play: |world| Box::pin($play(world)),
             alone: false,
             only: None,
+            acl: false,
         }
     };
 }
@@ -67,6 +75,7 @@ pub(crate) use scenario;
 pub(crate) struct Stage {
     runtime: Handle,
     real: Mutex<Shared>,
+    acl: Mutex<Shared>,
     /// Real servers for one scenario alone are many processes, so such scenarios take turns.
     alone: Semaphore,
     played: AtomicUsize,
@@ -91,9 +100,9 @@ const SHARED_BY: usize = 25;
 impl Stage {
     pub(crate) fn new(runtime: Handle) -> Stage {
         remember_panics();
-        let real = Mutex::new(Shared { pair: Err(String::new()), left: 0 });
+        let none = || Mutex::new(Shared { pair: Err(String::new()), left: 0 });
         let (played, played_again) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Stage { runtime, real, alone: Semaphore::new(1), played, played_again }
+        Stage { runtime, real: none(), acl: none(), alone: Semaphore::new(1), played, played_again }
     }
 
     /// Plays one scenario on this thread. A failure says why and shows the end of the program's logs, also where it passes the second time.
@@ -102,12 +111,12 @@ impl Stage {
         if kind == Kind::Sim || self.played_again.fetch_add(1, Ordering::SeqCst) >= SECOND_TRIES {
             return Err(Failed::from(why));
         }
-        told(&format!("real::{} failed once and is played again; the first time:\n{why}", scenario.name));
+        told(&format!("{kind:?}::{} failed once and is played again; the first time:\n{why}", scenario.name));
         self.runtime.block_on(self.turn(scenario, kind, "-again")).map_err(Failed::from)
     }
 
     async fn turn(&self, scenario: Scenario, kind: Kind, suffix: &str) -> Outcome {
-        let own = scenario.alone && kind == Kind::Real;
+        let own = scenario.alone && kind != Kind::Sim;
         let turn = if own { self.alone.acquire().await.ok() } else { None };
         let number = self.played.fetch_add(1, Ordering::SeqCst);
         let namespace = format!("{}{suffix}", scenario.name.replace('_', "-"));
@@ -128,7 +137,7 @@ impl Stage {
         if kind == Kind::Sim || scenario.alone {
             return Servers::start(kind).await.map(Arc::new);
         }
-        let mut shared = self.real.lock().await;
+        let mut shared = if kind == Kind::Acl { self.acl.lock().await } else { self.real.lock().await };
         if shared.left == 0 {
             *shared = Shared { pair: Servers::start(kind).await.map(Arc::new), left: SHARED_BY };
         }

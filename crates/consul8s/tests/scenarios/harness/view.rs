@@ -40,7 +40,9 @@ pub(crate) fn registration(entry: &Value) -> String {
     let address = bracketed(&text(&service["Address"]));
     let tags: Vec<String> = list(&service["Tags"]).iter().map(text).collect();
     let tags = if tags.is_empty() { String::new() } else { format!(" tags={}", tags.join(",")) };
-    format!("{} {address}:{} {}{tags}", text(&service["ID"]), service["Port"], worst(&entry["Checks"]))
+    // Consul leaves out a port that is 0.
+    let port = service["Port"].as_i64().unwrap_or(0);
+    format!("{} {address}:{port} {}{tags}", text(&service["ID"]), worst(&entry["Checks"]))
 }
 
 fn worst(checks: &Value) -> &'static str {

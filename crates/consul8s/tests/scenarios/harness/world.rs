@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) servers: Arc<Servers>,
     /// The namespace, which is the name of the Lease and part of all names, too.
     pub(crate) namespace: String,
+    /// The program's token in Consul, where one is needed.
+    token: Option<String>,
     folder: TempDir,
     launched: AtomicUsize,
     nodes: AtomicUsize,
@@ -42,16 +44,22 @@ impl World {
     pub(super) async fn new(servers: Arc<Servers>, namespace: String, number: usize) -> Outcome<World> {
         let folder = tempfile::Builder::new().prefix("consul8s-scenario-").tempdir().map_err(|why| why.to_string())?;
         servers.write_kubeconfig(&folder.path().join("kubeconfig"), &servers.kube_url(), &namespace)?;
-        Ok(World {
+        let mut world = World {
             kube: Kube::in_new_namespace(servers.kube_client()?, &namespace).await?,
-            consul: Consul::new(&servers.consul_address()),
+            consul: Consul::new(&servers.consul_address(), servers.consul_token()),
             servers,
             namespace,
+            token: None,
             folder,
             launched: AtomicUsize::new(0),
             nodes: AtomicUsize::new(0),
             number,
-        })
+        };
+        if world.servers.consul_token().is_some() {
+            let printed = world.program().finish(&["acl-policy"]).await?;
+            world.token = Some(world.consul.token_for(&world.namespace, &printed.stdout).await?);
+        }
+        Ok(world)
     }
 
     /// A name in Consul that no other scenario uses.
@@ -119,14 +127,14 @@ impl World {
             admin: free_address().to_string(),
             lease: self.namespace.clone(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
-            environment: Vec::new(),
+            environment: self.token.iter().map(|token| ("CONSUL_HTTP_TOKEN".to_owned(), token.clone())).collect(),
             dns: None,
         }
     }
 
     /// Another agent of the same Consul.
     pub(crate) fn consul_at(&self, address: &str) -> Consul {
-        Consul::new(address)
+        Consul::new(address, self.servers.consul_token())
     }
 
     /// A scrape of metrics at another address than the usual one.

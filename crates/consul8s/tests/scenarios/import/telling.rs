@@ -155,7 +155,7 @@ async fn stays_while_an_endpoint_is_held(world: &World) -> Outcome {
     world.consul.remove_node(&only.node).await?;
     program.counts("consul8s_removals_held", &[("direction", "to_kube")], |held| held == 1.0).await?;
     sleep(HOLD / 2).await;
-    assert_eq!(services(world).await?, [name.clone()]);
+    assert_eq!(services(world).await?, std::slice::from_ref(&name));
     world.publishes(&name, &[&line]).await?;
     // The hold ends, its endpoint goes, and then the Service.
     has_services_within(world, Duration::from_secs(90), &[]).await?;

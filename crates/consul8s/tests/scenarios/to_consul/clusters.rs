@@ -4,16 +4,25 @@
 //! | --- | --- |
 //! | `two_clusters` | two API servers, the same names side by side; neither touches the other's |
 //! | `two_installations` | a Service that another installation has registered is `OwnershipConflict`, until that lets go |
+//! | `same_ids_by_mistake` | two clusters with one `--cluster-id`: the second reports it, writes and deletes nothing, and `-1` exits 1 |
+//! | `a_laptop_beside_it` | `-1` beside a running one: with its Lease it waits and exits 1, with another it reports; nothing changes |
+//! | `a_node_of_our_name_while_running` | to_kube goes on, one Event on the Lease; when the node is gone we make ours |
 //! | `a_node_of_our_name` | a node with another identity: nothing is written, `-1` exits 1, `--take-over` makes it ours |
 
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Kube, Outcome, SERVICES, Scenario, World, eventually, scenario, so, text, view};
+use crate::harness::{EVENTS, Kube, Outcome, SERVICES, SOON, Scenario, World, eventually, scenario, so, text, view};
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[scenario!(two_clusters), scenario!(two_installations), scenario!(a_node_of_our_name)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(two_clusters),
+    scenario!(two_installations),
+    scenario!(same_ids_by_mistake),
+    scenario!(a_laptop_beside_it),
+    scenario!(a_node_of_our_name_while_running),
+    scenario!(a_node_of_our_name),
+];
 
 /// Longer than a Service that is refused waits before it looks again.
 const LOOKED_AGAIN: Duration = Duration::from_secs(45);
@@ -82,6 +91,100 @@ async fn two_installations(world: &World) -> Outcome {
     .await?;
     second.counts("consul8s_problems", &[("reason", "OwnershipConflict")], |count| count == 0.0).await?;
     drop(elsewhere);
+    Ok(())
+}
+
+async fn same_ids_by_mistake(world: &World) -> Outcome {
+    let servers = world.servers.another().await?;
+    let there = Kube::in_new_namespace(servers.kube_client()?, &world.namespace).await?;
+    let folder = tempfile::tempdir().map_err(|why| why.to_string())?;
+    let kubeconfig = folder.path().join("kubeconfig");
+    servers.write_kubeconfig(&kubeconfig, &servers.kube_url(), &world.namespace)?;
+    let flags = ["--cluster-id", "the-same"];
+    world.create_to_consul("web", |_| ()).await?;
+    let here = world.program().flags(&flags).start()?;
+    let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
+    world.registers(&name, &[&line]).await?;
+    let before = world.consul.health(&name).await?;
+
+    let service = json!({
+        "metadata": {
+            "name": "db", "labels": { "consul8s_source": "kubernetes" },
+            "annotations": { "consul8s/service.name": world.own("db"), "domainName": "db.example.com" },
+        },
+        "spec": { "ports": [{ "port": 80 }] },
+    });
+    there.create(SERVICES, &service).await?;
+    let once = world.program().flags(&flags).kubeconfig(&kubeconfig).finish(&["-1"]).await?;
+    let said = format!("{}{}", once.stdout, once.stderr);
+    so(once.code == Some(1) && said.contains("OwnershipConflict"), || format!("{once:?}"))?;
+    let running = world.program().flags(&flags).kubeconfig(&kubeconfig).start()?;
+    eventually("it reports it", SOON, async || {
+        let log = running.log();
+        so(log.contains("OwnershipConflict"), || log.clone())
+    })
+    .await?;
+    running.counts("consul8s_queue_depth", &[], |depth| depth == 0.0).await?;
+    assert_eq!(running.writes().await?, 0.0);
+    assert!(world.consul.health(&world.own("db")).await?.is_empty());
+    assert_eq!(world.consul.health(&name).await?, before, "nothing is deleted");
+    here.counts("consul8s_problems", &[], |count| count == 0.0).await
+}
+
+async fn a_laptop_beside_it(world: &World) -> Outcome {
+    world.create_to_consul("web", |_| ()).await?;
+    let program = world.start()?;
+    let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
+    world.registers(&name, &[&line]).await?;
+    let before = world.consul.health(&name).await?;
+    let beside = world.program().finish(&["-1"]).await?;
+    so(beside.code == Some(1) && beside.stderr.contains("Lease"), || format!("{beside:?}"))?;
+    let other = world.program().lease("laptop").finish(&["-1"]).await?;
+    let said = format!("{}{}", other.stdout, other.stderr);
+    so(other.code == Some(0) && said.contains("OwnershipConflict"), || format!("{other:?}"))?;
+    assert_eq!(world.consul.health(&name).await?, before);
+    program.counts("consul8s_problems", &[], |count| count == 0.0).await?;
+    // What it does is still followed.
+    world.kube.annotate("web", "consul8s/service.tags", Some("new")).await?;
+    world.registers(&name, &[&format!("{line} tags=new")]).await?;
+    Ok(())
+}
+
+async fn a_node_of_our_name_while_running(world: &World) -> Outcome {
+    let [instance] = world.registered_instances("api").await?;
+    world.create_to_kube("api", |_| ()).await?;
+    for name in ["web", "db"] {
+        world.create_to_consul(name, |_| ()).await?;
+    }
+    let node = world.own("the-node");
+    let body = json!({
+        "Node": node, "Address": "127.0.0.1",
+        "NodeMeta": { "consul8s-owner": "they", "consul8s-cluster-uid": "u", "consul8s-installation": "a/b" },
+        "Service": { "ID": "theirs", "Service": world.own("theirs"), "Address": "10.0.0.1", "Port": 1 },
+    });
+    world.consul.put("/v1/catalog/register", &body).await?;
+    let theirs = world.consul.service(&node, "theirs").await?;
+    let _program = world.program().flags(&["--consul-node-name", &node]).start()?;
+    world.publishes("api", &[&format!("{}:8080 ready", instance.address)]).await?;
+    let on_lease = async || {
+        let events = world.kube.list(EVENTS).await?;
+        let conflicts = events.iter().filter(|event| event["reason"] == "OwnershipConflict");
+        Outcome::Ok(conflicts.map(|event| text(&event["regarding"]["kind"])).collect::<Vec<_>>())
+    };
+    eventually("an Event on the Lease", SOON, async || {
+        let found = on_lease().await?;
+        so(!found.is_empty(), || "none".to_owned())
+    })
+    .await?;
+    // to_kube goes on.
+    world.consul.register(&instance.clone().checked("critical")).await?;
+    world.publishes("api", &[&format!("{}:8080 not-ready", instance.address)]).await?;
+    assert_eq!(on_lease().await?, ["Lease"], "one, and none for each Service");
+    assert_eq!(world.consul.service(&node, "theirs").await?, theirs);
+    assert!(world.consul.health(&world.own("web")).await?.is_empty());
+
+    world.consul.remove_node(&node).await?;
+    world.registers(&world.own("web"), &[&format!("{}.web web.example.com:80 passing", world.namespace)]).await?;
     Ok(())
 }
 

@@ -1,17 +1,28 @@
 //! Kubernetes → Consul.
 
+mod absence;
 mod access;
 mod addresses;
 mod clusters;
 mod documented;
+mod examples;
+mod ids;
+mod input;
+mod loops;
 mod nodes;
 mod original;
 mod ownership;
+mod pods;
 mod purge;
 mod readiness;
 mod registration;
 mod removal;
+mod restored;
+mod room;
 mod settings;
+mod sources;
+mod unready_nodes;
+mod wars;
 
 use crate::harness::Scenario;
 
@@ -29,6 +40,17 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         removal::SCENARIOS,
         purge::SCENARIOS,
         access::SCENARIOS,
+        sources::SCENARIOS,
+        ids::SCENARIOS,
+        pods::SCENARIOS,
+        unready_nodes::SCENARIOS,
+        input::SCENARIOS,
+        room::SCENARIOS,
+        absence::SCENARIOS,
+        examples::SCENARIOS,
+        restored::SCENARIOS,
+        wars::SCENARIOS,
+        loops::SCENARIOS,
     ];
     files.concat()
 }

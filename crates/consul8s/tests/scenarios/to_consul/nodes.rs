@@ -13,17 +13,23 @@ use serde_json::{Value, json};
 use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SERVICES, SLICES, SOON, Scenario, World, eventually, remove, scenario, so, view};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(node_ports), scenario!(node_ports_after_a_restart)];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(node_ports).with_acl(), scenario!(node_ports_after_a_restart)];
 
-const NODES: &str = "/api/v1/nodes";
+pub(super) const NODES: &str = "/api/v1/nodes";
 
-async fn create_node(world: &World, name: &str, internal: &str, external: Option<&str>) -> Outcome {
+pub(super) async fn create_node(world: &World, name: &str, internal: &str, external: Option<&str>) -> Outcome {
     let node = json!({ "apiVersion": "v1", "kind": "Node", "metadata": { "name": name } });
     world.kube.ask(Method::POST, NODES, Some(&node)).await?;
     set_status(world, name, internal, external, true).await
 }
 
-async fn set_status(world: &World, name: &str, internal: &str, external: Option<&str>, ready: bool) -> Outcome {
+pub(super) async fn set_status(
+    world: &World,
+    name: &str,
+    internal: &str,
+    external: Option<&str>,
+    ready: bool,
+) -> Outcome {
     let mut addresses = vec![json!({ "type": "InternalIP", "address": internal })];
     addresses.extend(external.map(|address| json!({ "type": "ExternalIP", "address": address })));
     let ready = if ready { "True" } else { "Unknown" };
@@ -35,7 +41,7 @@ async fn set_status(world: &World, name: &str, internal: &str, external: Option<
 }
 
 /// Creates a Service of type NodePort whose pods run on these nodes; gives its node port.
-async fn create_service(world: &World, nodes: &[&str]) -> Outcome<Value> {
+pub(super) async fn create_service(world: &World, nodes: &[&str]) -> Outcome<Value> {
     let of_nodes = |service: &mut Value| {
         service["spec"]["type"] = json!("NodePort");
         service["spec"]["selector"] = json!({ "app": "web" });
@@ -49,7 +55,7 @@ async fn create_service(world: &World, nodes: &[&str]) -> Outcome<Value> {
 }
 
 /// Waits until addresses and states of the registrations are these; IDs may be any.
-async fn registers(world: &World, wanted: &[String]) -> Outcome {
+pub(super) async fn registers(world: &World, wanted: &[String]) -> Outcome {
     let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
     eventually(&format!("{wanted:?}"), SOON, async || {
         let entries = world.registrations(&world.own("web")).await?;

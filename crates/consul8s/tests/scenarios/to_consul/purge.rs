@@ -12,8 +12,11 @@ use serde_json::json;
 
 use crate::harness::{Outcome, Scenario, World, list, scenario, so, text};
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[scenario!(purge_removes_ours_alone), scenario!(purge_respects_the_lease), scenario!(purge_without_kubernetes)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(purge_removes_ours_alone).with_acl(),
+    scenario!(purge_respects_the_lease),
+    scenario!(purge_without_kubernetes),
+];
 
 /// Registers two Services and ends; gives the name of our node.
 async fn registered(world: &World, flags: &[&str]) -> Outcome<String> {

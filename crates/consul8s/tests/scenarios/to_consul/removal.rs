@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use crate::harness::{Outcome, SERVICES, Scenario, World, scenario, so};
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[scenario!(service_deleted), scenario!(label_removed_to_consul), scenario!(address_taken_away)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(service_deleted).with_acl(),
+    scenario!(label_removed_to_consul).with_acl(),
+    scenario!(address_taken_away).with_acl(),
+];
 
 const REMOVED: Duration = Duration::from_secs(5);
 

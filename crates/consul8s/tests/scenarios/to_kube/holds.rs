@@ -90,7 +90,7 @@ async fn a_hold_is_told_once(world: &World) -> Outcome {
     let once = async || {
         let told = told_of_holds(world).await?;
         let [one] = told.as_slice() else { return Err(format!("{told:#?}")) };
-        so(one.strip_prefix("Warning ").is_some_and(|note| is_it(note)), || one.clone())
+        so(one.strip_prefix("Warning ").is_some_and(&is_it), || one.clone())
     };
     eventually("it is told", SOON, once).await?;
     eventually("the condition says so", SOON, async || {
@@ -343,13 +343,22 @@ async fn token_that_sees_less(world: &World) -> Outcome {
     world.publishes("web", &all).await?;
     let recorder = world.record("web").await?;
 
-    // What a token may see wakes no question; what changes does.
-    put(&path, policy(rules(&[first]))).await?;
-    register(first, "narrow").await?;
-    program.counts("consul8s_problems", &[("reason", "ConsulPermissionDenied")], |count| count == 1.0).await?;
+    // What a token may see wakes no question, and one that is out is answered as it was asked: so something changes, until it shows.
+    let becomes = async |policy: Value, denied: f64, word: &str| {
+        put(&path, policy).await?;
+        let mut changes = 0;
+        eventually(&format!("{denied} Services without permission"), 2 * SOON, async || {
+            changes += 1;
+            register(first, &format!("{word}-{changes}")).await?;
+            sleep(Duration::from_millis(500)).await;
+            let seen = program.scrape().await?.count("consul8s_problems", &[("reason", "ConsulPermissionDenied")]);
+            so(seen == denied, || seen.to_string())
+        })
+        .await
+    };
+    becomes(policy(rules(&[first])), 1.0, "narrow").await?;
     holds(&program, 2.0).await?;
-    put(&path, policy(rules(&[first, second, third]))).await?;
-    register(first, "wide").await?;
+    becomes(policy(rules(&[first, second, third])), 0.0, "wide").await?;
     holds(&program, 0.0).await?;
     program.terminate(Duration::from_secs(5)).await?;
 

@@ -65,12 +65,16 @@ pub(super) fn tags(text: &str) -> Result<Vec<String>, String> {
     Ok(trimmed.map(str::to_owned).collect())
 }
 
-/// A number is registered as it stands; a name that no port has leaves the first.
+/// A number is registered as it stands; a name that no port has leaves the first, and so does a number below 1.
 pub(super) fn port(reader: &mut Reader<'_>, service: &KubeService) -> Option<Option<PortChoice>> {
     let text = reader.theirs(names::SERVICE_PORT_NAME, PORT)?;
     if let Some(number) = go_int(text) {
         return match u16::try_from(number) {
             Ok(number) if number > 0 => Some(Some(PortChoice::Number(number))),
+            _ if number < 1 => {
+                reader.warnings.push(ignored(PORT, text, "is not a port between 1 and 65535"));
+                None
+            }
             _ => {
                 reader.errors.push(super::value::invalid(PORT, text, "is not a port between 1 and 65535"));
                 Some(None)
@@ -103,10 +107,12 @@ fn go_int(text: &str) -> Option<i64> {
     Some(if negative { -value } else { value })
 }
 
-/// One that can't be read is passed over, as there, but told.
+/// One that can't be read is passed over, as there, but told. Go's `strconv.Atoi`: a sign may stand before it, and nothing around it.
 pub(super) fn weight(reader: &mut Reader<'_>) -> Option<u16> {
     let text = reader.theirs(names::SERVICE_WEIGHT, WEIGHT).filter(|text| !text.is_empty())?;
-    let weight = super::weight(text).ok();
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let weight = digits.parse().ok().filter(|weight: &u16| plain && *weight > 0);
     if weight.is_none() {
         reader.warnings.push(ignored(WEIGHT, text, "is not a weight between 1 and 65535"));
     }

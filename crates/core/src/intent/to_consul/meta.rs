@@ -8,12 +8,12 @@ use crate::names;
 
 use super::{Reader, consul_k8s};
 
-/// Consul takes 64 pairs of meta; 12 are for our own keys.
-const MAX_META: usize = 64 - 12;
+/// Consul takes 64 pairs of meta; 13 are for our own keys.
+const MAX_META: usize = 64 - 13;
 /// Longest key.
 const MAX_META_KEY: usize = 128;
 /// Longest value in bytes.
-const MAX_META_VALUE: usize = 512;
+pub(crate) const MAX_META_VALUE: usize = 512;
 
 /// The user's meta, then `port-NAME` as far as Consul has room (what a user wrote under such a key stands).
 pub(super) fn meta(reader: &mut Reader<'_>, service: &KubeService) -> BTreeMap<String, String> {

@@ -192,11 +192,11 @@ fn meta_keeps_within_what_consul_takes() {
 #[test]
 fn no_more_pairs_of_meta_than_consul_has_room_for() {
     let key = |n: usize| format!("consul8s/service.meta.k{n}");
-    let keys: Vec<String> = (0..53).map(key).collect();
+    let keys: Vec<String> = (0..52).map(key).collect();
     let pairs: Vec<(&str, &str)> = keys.iter().map(|key| (key.as_str(), "x")).collect();
     let (wish, _) = parse(&service(&pairs[..51]), &settings()).expect("51 fit");
-    assert_eq!(wish.meta.len(), 52, "one port as well");
-    assert_eq!(parse(&service(&pairs), &settings()).expect_err("53 do not").len(), 1);
+    assert_eq!(wish.meta.len(), 51, "one port as well");
+    assert_eq!(parse(&service(&pairs), &settings()).expect_err("52 do not").len(), 1);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn where_addresses_come_from() {
 #[test]
 fn annotations_of_hashicorps_sync() {
     let compatible = Settings { consul_k8s: true, ..settings() };
-    let cases: [&[(&str, &str)]; 10] = [
+    let cases: [&[(&str, &str)]; 11] = [
         &[(consul_k8s::NAME, " theirs "), (consul_k8s::TAGS, r"a\,b, c ,,d\\,e\"), (consul_k8s::WEIGHT, "7")],
         &[
             (consul_k8s::NAME, "theirs"),
@@ -262,28 +262,31 @@ fn annotations_of_hashicorps_sync() {
         &[(consul_k8s::PORT, "0x50"), ("consul8s/service.port_name", "metrics")],
         &[(consul_k8s::PORT, "70000")],
         &[(consul_k8s::WEIGHT, "heavy"), (consul_k8s::SYNC, "yes")],
+        &[(consul_k8s::PORT, "-1"), (consul_k8s::WEIGHT, "+7")],
         &[(consul_k8s::NAME, " ")],
     ];
     check(
         &compatible,
         &cases,
         &expect![[r#"
-        consul.hashicorp.com/service-name= theirs  consul.hashicorp.com/service-tags=a\,b, c ,,d\\,e\ consul.hashicorp.com/service-weight=7 → "theirs" given id shop.web port http From(Auto) tags ["a,b", "c", "d\\,e\\"] meta ["port-http=80", "port-metrics=9090"] weight 7 Deregister ExternalFirst
-        consul.hashicorp.com/service-name=theirs name=ours tags=x consul.hashicorp.com/service-tags=y → "ours" given id shop.web port http From(Auto) tags ["x"] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        consul.hashicorp.com/service-meta-team=a consul.hashicorp.com/service-meta-x=1 meta.x=2 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090", "team=a", "x=2"] weight 1 Deregister ExternalFirst
-        consul.hashicorp.com/service-port=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        consul.hashicorp.com/service-port=nope → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-            PortNameNotFound: annotation consul.hashicorp.com/service-port: the Service has no port named "nope": its ports are http, metrics; the first port is registered
-        consul.hashicorp.com/service-port=8443 → "web" id shop.web port 8443 From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        consul.hashicorp.com/service-port=0x50 port_name=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        consul.hashicorp.com/service-port=70000 → refused
-            InvalidAnnotation: annotation consul.hashicorp.com/service-port: "70000" is not a port between 1 and 65535; the last valid settings stay in force
-        consul.hashicorp.com/service-weight=heavy consul.hashicorp.com/service-sync=yes → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-            InvalidAnnotation: annotation consul.hashicorp.com/service-sync: "yes" is none of true, false, 1, 0, t, f; it is passed over
-            InvalidAnnotation: annotation consul.hashicorp.com/service-weight: "heavy" is not a weight between 1 and 65535; it is passed over
-        consul.hashicorp.com/service-name=  → refused
-            InvalidAnnotation: annotation consul.hashicorp.com/service-name: " " is blank; the last valid settings stay in force
-    "#]],
+            consul.hashicorp.com/service-name= theirs  consul.hashicorp.com/service-tags=a\,b, c ,,d\\,e\ consul.hashicorp.com/service-weight=7 → "theirs" given id shop.web port http From(Auto) tags ["a,b", "c", "d\\,e\\"] meta ["port-http=80", "port-metrics=9090"] weight 7 Deregister ExternalFirst
+            consul.hashicorp.com/service-name=theirs name=ours tags=x consul.hashicorp.com/service-tags=y → "ours" given id shop.web port http From(Auto) tags ["x"] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            consul.hashicorp.com/service-meta-team=a consul.hashicorp.com/service-meta-x=1 meta.x=2 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090", "team=a", "x=2"] weight 1 Deregister ExternalFirst
+            consul.hashicorp.com/service-port=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            consul.hashicorp.com/service-port=nope → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+                PortNameNotFound: annotation consul.hashicorp.com/service-port: the Service has no port named "nope": its ports are http, metrics; the first port is registered
+            consul.hashicorp.com/service-port=8443 → "web" id shop.web port 8443 From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            consul.hashicorp.com/service-port=0x50 port_name=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            consul.hashicorp.com/service-port=70000 → refused
+                InvalidAnnotation: annotation consul.hashicorp.com/service-port: "70000" is not a port between 1 and 65535; the last valid settings stay in force
+            consul.hashicorp.com/service-weight=heavy consul.hashicorp.com/service-sync=yes → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+                InvalidAnnotation: annotation consul.hashicorp.com/service-sync: "yes" is none of true, false, 1, 0, t, f; it is passed over
+                InvalidAnnotation: annotation consul.hashicorp.com/service-weight: "heavy" is not a weight between 1 and 65535; it is passed over
+            consul.hashicorp.com/service-port=-1 consul.hashicorp.com/service-weight=+7 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 7 Deregister ExternalFirst
+                InvalidAnnotation: annotation consul.hashicorp.com/service-port: "-1" is not a port between 1 and 65535; it is passed over
+            consul.hashicorp.com/service-name=  → refused
+                InvalidAnnotation: annotation consul.hashicorp.com/service-name: " " is blank; the last valid settings stay in force
+        "#]],
     );
     check(
         &settings(),

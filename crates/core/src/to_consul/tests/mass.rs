@@ -3,6 +3,8 @@
 use expect_test::expect;
 
 use super::rests;
+use crate::kube::ObjectKey;
+use crate::to_consul::fixture::World;
 
 #[test]
 fn services_that_vanish_together_are_held() {
@@ -329,9 +331,9 @@ fn what_is_missing_from_an_older_list_is_held() {
         &["service shop/web rv=500 port=http:80 @address=10.0.0.1", "missing shop/web list=499"],
         &expect![[r#"
             =
-            hold h-f9367e (missing from a list older than what was registered): shop.web@consul8s-me
-            RemovalHeld: holding 1 registration (h-f9367e): the list they are missing from is older than what they were registered from, as after a restore; they stay until they are asked for again or released with: consul8s release h-f9367e
-            · shop.web@consul8s-me: held: h-f9367e
+            hold h-8dede2 (missing from a list older than what was registered): shop.web@consul8s-me
+            RemovalHeld: holding 1 registration (h-8dede2): the list they are missing from is older than what they were registered from, as after a restore; they stay until they are asked for again or released with: consul8s release h-8dede2
+            · shop.web@consul8s-me: held: h-8dede2
         "#]],
     );
 }
@@ -345,4 +347,66 @@ fn until_a_release_marks_that_list() {
             =
         "#]],
     );
+}
+
+#[test]
+fn the_lease_releases_all_of_it() {
+    rests(
+        &[
+            "service shop/s0 port=http:80 @address=10.0.0.1,10.0.0.2
+             service shop/s1 port=http:80 @address=10.0.0.1,10.0.0.2
+             service shop/s2 port=http:80 @address=10.0.0.1,10.0.0.2",
+            "missing shop/s0
+             missing shop/s1
+             missing shop/s2",
+            "lease-release h-000000",
+            "lease-release true",
+        ],
+        &expect![[r#"
+            deregister shop.s0@consul8s-me, s0: absent in 2 consistent reads over 2s
+            deregister shop.s0-b74ddad8@consul8s-me, s0: absent in 2 consistent reads over 2s
+            deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
+            deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
+            deregister shop.s2@consul8s-me, s2: absent in 2 consistent reads over 2s
+            deregister shop.s2-b74ddad8@consul8s-me, s2: absent in 2 consistent reads over 2s
+            =
+        "#]],
+    );
+}
+
+#[test]
+fn a_release_of_an_older_list_says_which_is_to_be_believed() {
+    let mut world = World::new();
+    world.set("service shop/web rv=500 port=http:80 @address=10.0.0.1");
+    world.settle();
+    world.set("missing shop/web reads=1000000,1002000 list=499");
+    let held = world.plan(&ObjectKey::new("shop", "web")).held.expect("it is held");
+    world.set(&format!("lease-release {}", held.hold.id));
+    let plan = world.plan(&ObjectKey::new("shop", "web"));
+    let released = plan.released.expect("it is released");
+    assert_eq!((released.registrations, released.list), (1, Some(499)));
+    assert_eq!(plan.changes.len(), 1);
+}
+
+#[test]
+fn true_on_the_service_counts_only_where_it_came_later() {
+    let lose = |with: &str, before: &str| {
+        format!(
+            "service shop/s0 nolabel port=http:80 @address=10.0.0.1,10.0.0.2
+             service shop/s1 nolabel port=http:80 @address=10.0.0.1,10.0.0.2
+             service shop/s2 {with} port=http:80 @address=10.0.0.1,10.0.0.2 {before}"
+        )
+    };
+    let asked = "service shop/s0 port=http:80 @address=10.0.0.1,10.0.0.2
+                 service shop/s1 port=http:80 @address=10.0.0.1,10.0.0.2";
+    for (before, goes) in [("", true), ("@consul8s/allow-removal=true", false)] {
+        let mut world = World::new();
+        world.set(asked);
+        world.set(&format!("service shop/s2 port=http:80 @address=10.0.0.1,10.0.0.2 {before}"));
+        world.settle();
+        world.set(&lose("nolabel", "@consul8s/allow-removal=TRUE"));
+        let done = world.settle();
+        let went = done.iter().any(|line| line.starts_with("deregister shop.s2@"));
+        assert_eq!(went, goes, "{done:#?}");
+    }
 }

@@ -329,3 +329,19 @@ fn two_services_may_exchange_their_ids() {
         "#]],
     );
 }
+
+#[test]
+fn names_that_differ_only_in_case_are_one_as_consul_has_it() {
+    check(
+        &["service shop/web created=1 port=http:80 @address=10.0.0.1 @name=Payments
+             service blog/payments created=2 port=http:80 @address=10.0.0.2"],
+        &expect![[r#"
+            blog/payments:
+            SharedName: the Consul name "payments" is that of the Service shop/web, which had it first; to share it, both must say so in consul8s/service.name, or give another name there
+            shop/web:
+            create node consul8s-me
+            register shop.web@consul8s-me as Payments at 10.0.0.1:80, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+}

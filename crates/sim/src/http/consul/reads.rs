@@ -11,6 +11,10 @@ use crate::faults::Hidden;
 use crate::model::consul::{Catalog, CheckRecord};
 use crate::world::ConsulWorld;
 
+const NODE_SERVICES: &str = "/v1/catalog/node-services/";
+/// The one filter that is simulated: no service passes it, which leaves the node.
+const NO_SERVICE: &str = "ID == \"\"";
+
 pub(super) async fn route(world: &ConsulWorld, call: &Call) -> Answer {
     let path = call.path.as_str();
     match path {
@@ -20,7 +24,9 @@ pub(super) async fn route(world: &ConsulWorld, call: &Call) -> Answer {
         _ => {}
     }
     let options = Options::parse(world, call)?;
-    if let Some(filter) = call.filled("filter") {
+    let filter = call.filled("filter");
+    let none_passes = filter.is_some_and(|filter| filter == NO_SERVICE) && path.starts_with(NODE_SERVICES);
+    if let Some(filter) = filter.filter(|_| !none_passes) {
         // Filters are not simulated: refused in the words for one that is wrong, which a client has to tell from a failure.
         let why = format!("1:1 (0): no match found, simulated refusal of {filter:?}");
         return Err(failure(500, format!("Failed to create boolean expression evaluator: {why}")));
@@ -37,8 +43,14 @@ pub(super) async fn route(world: &ConsulWorld, call: &Call) -> Answer {
     } else if let Some(name) = path.strip_prefix("/v1/catalog/service/") {
         let make = |catalog: &Catalog| catalog_service(catalog, name, &hidden);
         options.answer(world, false, |catalog| catalog.catalog_service_stamp(name), make).await
-    } else if let Some(node) = path.strip_prefix("/v1/catalog/node-services/") {
-        let make = |catalog: &Catalog| node_services(catalog, node, &hidden);
+    } else if let Some(node) = path.strip_prefix(NODE_SERVICES) {
+        let show = |catalog: &Catalog| node_services(catalog, node, &hidden, none_passes);
+        let before = world.read(show);
+        let make = |catalog: &Catalog| match show(catalog) {
+            // Where the node goes while the query waits, the real one leaves what it held in the answer.
+            (now, _) if now["Node"].is_null() => before.clone(),
+            now => now,
+        };
         options.answer(world, false, |catalog| catalog.node_services(node).0, make).await
     } else if path == "/v1/catalog/services" {
         let make = |catalog: &Catalog| services(catalog, &hidden);
@@ -112,14 +124,15 @@ fn catalog_service(catalog: &Catalog, name: &str, hidden: &Hidden) -> (Value, bo
     (Value::Array(body), left_out)
 }
 
-fn node_services(catalog: &Catalog, name: &str, hidden: &Hidden) -> (Value, bool) {
+fn node_services(catalog: &Catalog, name: &str, hidden: &Hidden, none_passes: bool) -> (Value, bool) {
     match catalog.node_services(name).1 {
         Some((node, services)) if !hidden.hides(name, "") => {
             let total = services.len();
             let seen = services.into_iter().filter(|service| !hidden.hides(name, &service.name));
+            let seen = seen.filter(|_| !none_passes);
             let body: Vec<Value> =
                 seen.map(|service| encode::service(service, service.port, &encode::list(&service.tags))).collect();
-            let left_out = body.len() < total;
+            let left_out = body.len() < total && !none_passes;
             (json!({"Node": encode::node(node, catalog.datacenter()), "Services": body}), left_out)
         }
         found => (json!({"Node": null, "Services": null}), found.is_some()),
