@@ -34,6 +34,9 @@ pub const MAX_LAST_CONTACT: Duration = Duration::from_secs(5);
 /// How long a blocking query waits unless told otherwise; Consul's own default.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(300);
 
+/// How long it waits at most while an answer may hide something: that permissions were mended wakes nobody.
+pub const WAIT_WHILE_HIDDEN: Duration = Duration::from_secs(15);
+
 /// Settings of a watch.
 #[derive(Clone, Debug)]
 pub struct WatchConfig {
@@ -182,18 +185,23 @@ struct Judge<B> {
     /// Highest index admitted.
     highest: u64,
     last: Option<Arc<B>>,
+    /// Whether the last answer may have hidden something.
+    hidden: bool,
 }
 
 impl<B: PartialEq> Judge<B> {
     fn new() -> Judge<B> {
-        Judge { state: State::Anew, highest: 0, last: None }
+        Judge { state: State::Anew, highest: 0, last: None, hidden: false }
     }
 
     fn next_read(&self, wait: Duration) -> Read {
         match self.state {
             State::Anew => Read::Stale,
             // Never 0, which some versions take for "don't wait".
-            State::Following { index } => Read::Blocking { index: index.max(1), wait },
+            State::Following { index } => {
+                let wait = if self.hidden { wait.min(WAIT_WHILE_HIDDEN) } else { wait };
+                Read::Blocking { index: index.max(1), wait }
+            }
             State::Doubting => Read::Consistent,
         }
     }
@@ -217,6 +225,7 @@ impl<B: PartialEq> Judge<B> {
             return WatchNews::Rejected(Rejection::Backwards { index: meta.index, highest: self.highest });
         }
         self.highest = meta.index;
+        self.hidden = meta.filtered || meta.anonymous_under_deny;
         self.state = State::Following { index: meta.index };
         if self.last.as_deref() == Some(&body) && !lineage_broken {
             return WatchNews::Confirmed(meta);

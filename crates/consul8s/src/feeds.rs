@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::controller::Controller;
+use crate::leader::Gains;
 use crate::sentinel::Sentinels;
 use crate::stores::cluster_nodes::Turn;
 
@@ -78,18 +79,14 @@ where
 }
 
 /// Looks at everything whenever a claim to write was gained.
-pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(
-    controller: Arc<Controller<K, C>>,
-    mut gains: watch::Receiver<u64>,
-) {
-    // One that was gained before anybody followed counts too.
-    gains.mark_changed();
-    while gains.changed().await.is_ok() {
-        if *gains.borrow_and_update() > 0 {
+pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, mut gains: Gains) {
+    loop {
+        // One that was gained before anybody followed counts too.
+        if gains.count() > 0 {
             controller.leads();
         }
+        gains.changed().await;
     }
-    // Nobody keeps the Lease any more, because the program ends.
 }
 
 /// A watch that runs.

@@ -4,6 +4,7 @@
 //! it. What an election is, is [`consul8s_core::claim`]'s business.
 
 mod fence;
+mod gains;
 mod keeper;
 mod notekeeper;
 mod post;
@@ -19,8 +20,10 @@ use consul8s_core::ports::{ApiError, ErrorKind};
 use tokio::sync::{Notify, watch};
 
 use crate::clock::BootClock;
+use gains::Gained;
 
 pub use fence::Fenced;
+pub use gains::Gains;
 pub use keeper::{Election, Keeper};
 pub use post::Post;
 
@@ -33,8 +36,8 @@ pub struct Leadership {
 
 struct Shared {
     claim: watch::Sender<Option<Claim>>,
-    /// How often a claim was gained: a watch, because whoever looks late still learns that it was.
-    gained: watch::Sender<u64>,
+    /// How often a claim was gained: counted, because whoever looks late still learns that it was.
+    gained: Gained,
     notebook: watch::Sender<Notebook>,
     /// To be written with the next renewal.
     notes: Mutex<Notes>,
@@ -49,7 +52,7 @@ impl Leadership {
     fn new(clock: BootClock) -> Leadership {
         let shared = Shared {
             claim: watch::Sender::new(None),
-            gained: watch::Sender::new(0),
+            gained: Gained::default(),
             notebook: watch::Sender::new(Notebook::default()),
             notes: Mutex::default(),
             urgent: Notify::new(),
@@ -93,8 +96,8 @@ impl Leadership {
 
     /// Counts the claims gained. What was not written for want of a claim is to be looked at again whenever this rises.
     #[must_use]
-    pub fn gains(&self) -> watch::Receiver<u64> {
-        self.shared.gained.subscribe()
+    pub fn gains(&self) -> Gains {
+        self.shared.gained.follow()
     }
 
     /// Follows what the Lease remembers. It is read before a claim is gained.

@@ -45,7 +45,7 @@ pub async fn follow<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>,
         }
         tokio::select! {
             biased;
-            Ok(()) = gains.changed() => last = None,
+            () = gains.changed() => last = None,
             () = tokio::time::sleep(SOON) => {}
         }
     }

@@ -17,13 +17,12 @@ use consul8s_core::ports::{ConsulApi, KubeApi, KubeTeller};
 use consul8s_core::problem::Reason;
 use consul8s_core::tell::{Course, Look, Memory, ObjectRef};
 use consul8s_core::time::UnixMillis;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::controller::Controller;
-use crate::leader::Leadership;
+use crate::leader::{Gains, Leadership};
 use calls::{Calls, Job, Told};
 use faults::Faults;
 pub use mailbox::Mailbox;
@@ -100,7 +99,7 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
                 // What may come without end comes last, so that it keeps nothing else waiting.
                 biased;
                 () = end.cancelled() => {}
-                Ok(()) = gains.changed() => self.begin_again(),
+                () = gains.changed() => self.begin_again(),
                 Some(ended) = self.running.join_next() => self.ended(ended),
                 _ = ticks.tick() => self.look_at_all(),
                 () = at(first), if free && first.is_some() => self.ask_next(false),
@@ -118,11 +117,10 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
         self.faults = Faults::default();
     }
 
-    fn take_in(&mut self, gains: &mut watch::Receiver<u64>) {
+    fn take_in(&mut self, gains: &mut Gains) {
         let looks = self.mailbox.take();
         // What was done under a new claim may be here before the news of the claim: it must not be forgotten with what was before it.
-        if gains.has_changed().unwrap_or_default() {
-            gains.mark_unchanged();
+        if gains.has_changed() {
             self.begin_again();
         }
         if self.leadership.claim().is_none() {
@@ -209,7 +207,7 @@ impl<K: KubeApi, C: ConsulApi, T: KubeTeller> Teller<K, C, T> {
     }
 
     /// There is no later: what is known is told now.
-    async fn tell_the_rest(&mut self, gains: &mut watch::Receiver<u64>) {
+    async fn tell_the_rest(&mut self, gains: &mut Gains) {
         self.take_in(gains);
         let now = self.controller.clock.now();
         let everybody: Vec<About> = self.memories.keys().cloned().collect();

@@ -64,7 +64,7 @@ async fn planned(addresses: [&str; 2], resolver: Option<Arc<Dns>>) -> once::Outc
     let identity = Identity {
         owner: "me".into(),
         cluster: "c".into(),
-        cluster_uid: "c".into(),
+        cluster_uid: kube.uid(),
         installation: "default/consul8s".into(),
     };
     let settings = Settings::new(identity, Scope::All { exclude: Vec::new() });

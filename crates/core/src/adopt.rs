@@ -137,6 +137,8 @@ enum Found {
     /// None, or somebody else's.
     #[default]
     Nothing,
+    /// It is not taken over, and was not to be.
+    Released,
     /// The original's with ready addresses, and ours have none yet.
     Waiting,
     /// The original's without ready addresses, and ours don't stand yet.
@@ -160,7 +162,10 @@ impl Memory {
         let age = now.since(read);
         match (wish, self.found) {
             (Wish::Leave, _) => false,
-            (Wish::GiveBack, found) => found == Found::Adopted,
+            // An answer that was lost may have been to the taking over itself.
+            (Wish::GiveBack, found) => matches!(found, Found::Adopted | Found::Waiting),
+            // The Service has turned back.
+            (Wish::TakeOver, Found::Released) => true,
             (Wish::TakeOver, Found::Waiting) => standing.ours_ready || age >= WAITING,
             (Wish::TakeOver, Found::Idle) => standing.ours || age >= WAITING,
             (Wish::TakeOver, Found::Nothing | Found::Adopted) => {
@@ -179,7 +184,7 @@ impl Memory {
         now: UnixMillis,
     ) -> Step {
         self.read = Some(now);
-        self.found = Found::Nothing;
+        self.found = if wish == Wish::GiveBack { Found::Released } else { Found::Nothing };
         let Some(endpoints) = endpoints.filter(|endpoints| endpoints.is_original()) else { return Step::Nothing };
         let adopted = endpoints.is_adopted_by(identity);
         match wish {
@@ -212,7 +217,8 @@ impl Memory {
     pub fn done(&mut self, step: Step) {
         self.found = match step {
             Step::Adopt => Found::Adopted,
-            Step::GiveBack | Step::Nothing => Found::Nothing,
+            Step::GiveBack => Found::Released,
+            Step::Nothing => Found::Nothing,
         };
     }
 

@@ -6,6 +6,7 @@
 //! - [`http`]: a thin face over a world that speaks real HTTP, over TCP or in memory. Its JSON is written by hand, because a
 //!   client and its fake must not share a bug.
 
+pub mod changes;
 pub mod faults;
 pub mod http;
 pub mod model;

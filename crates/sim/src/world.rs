@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use consul8s_core::time::UnixMillis;
-use tokio::sync::watch;
 
+use crate::changes::{Bell, Changes};
 use crate::faults::{Faults, Verdict};
 use crate::model::consul::{Catalog, Stamp};
 use crate::model::kube::Cluster;
@@ -24,8 +24,8 @@ pub type KubeWorld = World<Cluster>;
 struct Shared<M> {
     /// Model and faults under one lock, never held over an await.
     inner: Mutex<Inner<M>>,
-    /// Told after every write, so that whoever waits looks again: a watch channel, because a missed round costs nothing.
-    changes: watch::Sender<()>,
+    /// Rung after every write, so that whoever waits looks again.
+    changes: Bell,
 }
 
 struct Inner<M> {
@@ -55,7 +55,7 @@ impl<M> World<M> {
     /// A world that holds this model.
     pub fn of(model: M) -> World<M> {
         let inner = Mutex::new(Inner { model, faults: Faults::default() });
-        World { shared: Arc::new(Shared { inner, changes: watch::Sender::new(()) }) }
+        World { shared: Arc::new(Shared { inner, changes: Bell::default() }) }
     }
 
     /// Looks at the model.
@@ -66,14 +66,14 @@ impl<M> World<M> {
     /// Changes the model and tells all who wait.
     pub fn write<R>(&self, change: impl FnOnce(&mut M) -> R) -> R {
         let result = change(&mut self.lock().model);
-        self.shared.changes.send_replace(());
+        self.shared.changes.ring();
         result
     }
 
     /// Changes the fault script and tells all who wait.
     pub fn set_faults(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.lock().faults);
-        self.shared.changes.send_replace(());
+        self.shared.changes.ring();
     }
 
     /// The fault script as it stands.
@@ -83,8 +83,8 @@ impl<M> World<M> {
 
     /// Told after every write and every change of faults.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<()> {
-        self.shared.changes.subscribe()
+    pub fn changes(&self) -> Changes {
+        self.shared.changes.listen()
     }
 
     /// Lets a request in: waits its delay, then says what is to become of it.
@@ -129,9 +129,7 @@ impl ConsulWorld {
                 if life != lineage || (now.touched != first.touched && now.index > index) {
                     return Ok(());
                 }
-                if changes.changed().await.is_err() {
-                    return Err(Cut);
-                }
+                changes.changed().await;
             }
         };
         tokio::time::timeout(wait, woken).await.unwrap_or(Ok(()))

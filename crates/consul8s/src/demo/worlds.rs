@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use consul8s_core::names;
+use consul8s_sim::changes::Changes;
 use consul8s_sim::model::consul::{Catalog, CheckRecord};
 use consul8s_sim::model::kube::{Cluster, Resource, Selector, text_at};
 use consul8s_sim::{ConsulWorld, KubeWorld};
 use serde_json::Value;
-use tokio::sync::watch;
 
 /// Both worlds.
 #[derive(Clone, Default)]
@@ -69,17 +69,17 @@ impl Worlds {
 
 /// Tells when either world has changed.
 pub struct News {
-    consul: watch::Receiver<()>,
-    kube: watch::Receiver<()>,
+    consul: Changes,
+    kube: Changes,
 }
 
 impl News {
     /// Waits for the next change, for ever if need be: a world lives as long as somebody holds it, and whoever asks for news does.
     pub async fn next(&mut self) {
-        let _ = tokio::select! {
-            changed = self.consul.changed() => changed,
-            changed = self.kube.changed() => changed,
-        };
+        tokio::select! {
+            () = self.consul.changed() => {}
+            () = self.kube.changed() => {}
+        }
     }
 }
 

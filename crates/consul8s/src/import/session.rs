@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use consul8s_core::import::{Definition, Memory};
+use consul8s_core::import::{Definition, ImportCondition, Memory};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi, KubeWriter, Watch, WatchEvent};
 use consul8s_core::problem::Reason;
@@ -52,6 +52,8 @@ pub(super) struct Session<K, C, W> {
     pub(super) written: BTreeMap<Written, Instant>,
     /// What was done for imports and has not been told yet.
     pub(super) done: BTreeMap<ObjectKey, Vec<(Reason, String)>>,
+    /// What each import said of conflicts when it was first looked at, by UID.
+    pub(super) stood: BTreeMap<String, Option<ImportCondition>>,
     /// Imports with a service that could not get a name.
     pub(super) in_conflict: BTreeSet<ObjectKey>,
     queue: Queue<Namespace>,
@@ -71,6 +73,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             refused: BTreeMap::new(),
             written: BTreeMap::new(),
             done: BTreeMap::new(),
+            stood: BTreeMap::new(),
             in_conflict: BTreeSet::new(),
             queue,
             tasks: JoinSet::new(),
@@ -102,7 +105,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 }
                 Some(told) = catalogs.recv() => if self.sources.told(told, self.controller.clock.now()) { self.look_at_all() },
                 Ok(()) = services.changed() => self.look_at_all(),
-                Ok(()) = async { match &mut gains { Some(gains) => gains.changed().await, None => std::future::pending().await } } => self.look_at_all(),
+                () = async { match &mut gains { Some(gains) => gains.changed().await, None => std::future::pending().await } } => self.look_at_all(),
                 _ = audits.tick() => self.look_at_all(),
                 Some(ended) = self.tasks.join_next() => resume(ended),
                 namespace = self.queue.next() => {

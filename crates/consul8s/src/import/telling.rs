@@ -1,8 +1,8 @@
 //! What people are told of imports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use consul8s_core::import::{self, Status};
+use consul8s_core::import::{self, Import, Status};
 use consul8s_core::kube::{ConditionStatus, ObjectKey};
 use consul8s_core::ports::{ConsulApi, KubeApi, KubeWriter};
 use consul8s_core::problem::Reason;
@@ -30,13 +30,19 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             };
         }
         self.controller.imports.conflicts(self.in_conflict.len());
+        let alive: BTreeSet<&str> = self.imports.iter().map(|import| import.uid.as_str()).collect();
+        self.stood.retain(|uid, _| alive.contains(uid.as_str()));
         let done = std::mem::take(&mut self.done);
         let Some(mailbox) = self.writers.as_deref().and_then(Writers::mailbox) else { return };
         let all = statuses.keys().copied().chain(done.keys().filter(|key| !statuses.contains_key(key)));
         for key in all {
             let Some(import) = self.imports.get(key) else { continue };
+            let mut import = Import::clone(import);
+            // What stood before our first look was told by who wrote it; what stands since may be our own, of a look that is not told yet.
+            let stood = self.stood.entry(import.uid.clone()).or_insert_with(|| import.status.conflict.clone());
+            import.status.conflict.clone_from(stood);
             let done = done.get(key).map_or(&[][..], Vec::as_slice);
-            mailbox.leave(&About::Import(key.clone()), import::look(import, statuses.get(key).copied(), done));
+            mailbox.leave(&About::Import(key.clone()), import::look(&import, statuses.get(key).copied(), done));
         }
     }
 

@@ -224,7 +224,7 @@ impl<L: LeaseApi> Keeper<L> {
         }
         if let Some(claim) = claim.filter(|_| !goes_on) {
             self.metrics.leads(true);
-            self.leadership.shared.gained.send_modify(|gained| *gained += 1);
+            self.leadership.shared.gained.once_more();
             let Claim { holder, epoch, deadline: _ } = claim;
             tracing::info!(lease = %self.election.lease, holder, epoch, "leads: writes from now on");
         }

@@ -152,7 +152,11 @@ impl World {
 
     /// This process becomes the one that writes.
     pub fn lead(&mut self) {
-        self.records.values_mut().for_each(|record| record.memory.lead());
+        for record in self.records.values_mut() {
+            record.memory.lead();
+            // What was known of it may be another's doing by now.
+            record.original = consul8s_core::adopt::Memory::default();
+        }
     }
 
     /// Forgets a Service of which nothing is left anywhere.
@@ -191,6 +195,17 @@ impl World {
             self.note_loss(key, settings, now);
         }
         others
+    }
+
+    /// A read by name found no such Service. It may never have been seen here: what stands for it may be a late write of a process that
+    /// is gone.
+    pub fn read_absent(&mut self, key: &ObjectKey, now: UnixMillis) {
+        if self.services.get(key).is_some() {
+            return;
+        }
+        if let Gone::Missing { reads, .. } = self.record(key).gone.get_or_insert_with(Gone::missing) {
+            reads.push(now);
+        }
     }
 
     /// What stands in Consul is known anew: takes note of registrations whose Services are missing or no longer ask for them, and of what

@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use crate::controller::Controller;
 use crate::queue::Ended;
 use to_consul::Made;
-use to_kube::SlicePlan;
+use to_kube::{ReadAgain, SlicePlan};
 use writers::Writers;
 
 /// Everything that one look decided.
@@ -93,10 +93,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if matches!(applied, Applied::Done(_)) {
             self.world().looked(key, begun, !plan.slices.waiting);
         }
-        let read_again = self.confirm(key, &plan.slices).await;
-        self.read_for(key, &plan).await;
+        let mut read_again = self.confirm(key, &plan.slices).await;
+        read_again.rest = read_again.rest.max(self.read_for(key, &plan).await);
         self.report(key, &plan, &applied, started, writers);
-        self.ended(key, &plan, &applied, read_again)
+        self.ended(key, &plan, &applied, &read_again)
     }
 
     /// Gathers what is known, parses it, plans both directions and has the guard judge: pure work under one lock. None before the lists of
@@ -166,13 +166,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
     }
 
-    fn ended(
-        &self,
-        key: &ObjectKey,
-        plan: &Planned,
-        applied: &Applied,
-        read_again: Option<consul8s_core::time::UnixMillis>,
-    ) -> Ended {
+    fn ended(&self, key: &ObjectKey, plan: &Planned, applied: &Applied, read_again: &ReadAgain) -> Ended {
         if !matches!(applied, Applied::Done(_)) {
             let mut world = self.world();
             let record = world.record(key);
@@ -203,8 +197,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             .map(|at| at.max(now))
             .chain(plan.slices.look_again)
             .chain(plan.registrations.look_again)
-            .chain(read_again);
-        match next.min() {
+            .chain(read_again.at);
+        match next.min().map(|at| at.max(read_again.rest.unwrap_or(at))) {
             Some(at) => Ended::LookAgain(self.clock.instant(at)),
             None => Ended::Quiet,
         }

@@ -3,18 +3,22 @@
 use consul8s_core::consul::{AnswerMeta, HealthQuery, NodeView, Read};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
+use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::Need;
 
 use super::Planned;
+use super::to_kube::READ_AGAIN;
 use crate::controller::Controller;
-use crate::stores::record::Gone;
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
-    /// Carries out the reads that a plan needs, as far as they are due.
-    pub(super) async fn read_for(&self, key: &ObjectKey, plan: &Planned) {
+    /// Carries out the reads that a plan needs, as far as they are due. Gives until when to rest, where one of them failed.
+    pub(super) async fn read_for(&self, key: &ObjectKey, plan: &Planned) -> Option<UnixMillis> {
+        let mut failed = false;
         for need in &plan.registrations.needs {
             match need {
-                Need::ReadService { key, at } if *at <= self.clock.now() => self.read_absent(key).await,
+                Need::ReadService { key, at } if *at <= self.clock.now() => {
+                    failed |= !self.read_absent(key).await;
+                }
                 Need::ReadOriginal { node, at } => {
                     let due = self.world().record(key).original_node.due(*at);
                     if due <= self.clock.now() {
@@ -30,20 +34,19 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 self.read_elsewhere(key, name).await;
             }
         }
+        failed.then(|| self.clock.now().after(READ_AGAIN))
     }
 
-    /// A Service that was only missing from a list.
-    async fn read_absent(&self, key: &ObjectKey) {
-        match self.kube.service(key).await {
+    /// A Service that was only missing from a list; whether there was an answer.
+    async fn read_absent(&self, key: &ObjectKey) -> bool {
+        let read = self.kube.service(key).await;
+        let answered = read.is_ok();
+        match read {
             Ok(Some(service)) => self.world().services.wrote(service),
-            Ok(None) => {
-                let now = self.clock.now();
-                if let Some(Gone::Missing { reads, .. }) = &mut self.world().record(key).gone {
-                    reads.push(now);
-                }
-            }
+            Ok(None) => self.world().read_absent(key, self.clock.now()),
             Err(error) => tracing::debug!(service = %key, %error, "a confirming read failed; it is tried again"),
         }
+        answered
     }
 
     /// The node that the Python original made, if it did.

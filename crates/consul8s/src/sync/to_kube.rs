@@ -5,6 +5,8 @@ mod follow;
 mod refused;
 mod write;
 
+pub(super) use confirm::{READ_AGAIN, ReadAgain};
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

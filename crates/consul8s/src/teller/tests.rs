@@ -71,7 +71,7 @@ impl Play {
         let identity = Identity {
             owner: "me".into(),
             cluster: "c".into(),
-            cluster_uid: "c".into(),
+            cluster_uid: self.kube.uid(),
             installation: "default/consul8s".into(),
         };
         let settings = Settings::new(identity, Scope::All { exclude: Vec::new() });

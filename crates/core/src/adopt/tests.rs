@@ -111,7 +111,8 @@ fn it_is_read_until_it_is_decided_and_then_rarely() {
         ("not ours, never was", Memory::default(), Wish::GiveBack, NONE, seconds(0), false),
         ("ours until a moment ago", Memory::default(), Wish::GiveBack, STAND, seconds(0), true),
         ("taken over", known(Found::Adopted), Wish::GiveBack, NONE, seconds(0), true),
-        ("not taken over", known(Found::Waiting), Wish::GiveBack, STAND, RARELY, false),
+        ("perhaps taken over", known(Found::Waiting), Wish::GiveBack, STAND, seconds(0), true),
+        ("not taken over", known(Found::Nothing), Wish::GiveBack, STAND, RARELY, false),
         ("suspended", known(Found::Adopted), Wish::Leave, READY, RARELY, false),
     ] {
         assert_eq!(memory.is_due(wish, standing, NOW.after(age)), wanted, "{case}");
@@ -127,7 +128,11 @@ fn a_step_is_remembered_when_it_was_taken() {
     assert!(!memory.is_due(Wish::TakeOver, READY, NOW));
     assert!(memory.is_due(Wish::GiveBack, NONE, NOW));
     memory.done(Step::GiveBack);
-    assert!(!memory.is_due(Wish::GiveBack, READY, NOW));
+    assert!(!memory.is_due(Wish::GiveBack, NONE, NOW));
+    assert!(memory.is_due(Wish::TakeOver, NONE, NOW), "the Service turned back");
+    assert_eq!(memory.decide(Wish::GiveBack, Some(&original()), STAND, &identity(), NOW), Step::Nothing);
+    assert!(!memory.is_due(Wish::GiveBack, STAND, NOW), "there is nothing to give back");
+    assert!(memory.is_due(Wish::TakeOver, NONE, NOW), "it turned back before anything was taken over");
     memory.refused(NOW);
     assert!(!memory.is_due(Wish::TakeOver, READY, NOW.after(Duration::from_secs(1))));
 }

@@ -87,6 +87,15 @@ impl KubeApi for KubeWorld {
     }
 }
 
+impl KubeWorld {
+    /// Its identity: the UID of `kube-system`.
+    #[must_use]
+    pub fn uid(&self) -> String {
+        let found = self.read(|cluster| cluster.get(Resource::Namespaces, &ObjectKey::new("", "kube-system")));
+        found.map(|namespace| text_at(&namespace, "/metadata/uid").to_owned()).unwrap_or_default()
+    }
+}
+
 impl KubeWriter for KubeWorld {
     async fn create_slice(&self, spec: &SliceSpec) -> Result<KubeSlice, ApiError> {
         let reply = admit(self).await?;

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use consul8s_core::ports::{ApiError, ErrorKind, Watch, WatchEvent};
 use serde_json::Value;
-use tokio::sync::watch;
 
 use super::admit;
+use crate::changes::Changes;
 use crate::model::kube::{Gone, Resource, Selector, Version};
 use crate::world::KubeWorld;
 
@@ -16,7 +16,7 @@ pub struct WorldWatch<T> {
     resource: Resource,
     namespace: Option<String>,
     convert: fn(&Value) -> T,
-    changes: watch::Receiver<()>,
+    changes: Changes,
     place: Place,
     ready: VecDeque<WatchEvent<T>>,
 }
@@ -113,12 +113,11 @@ impl<T: Send + 'static> Watch<T> for WorldWatch<T> {
                 return event;
             }
             // Marked as seen before looking, so that a change between looking and waiting wakes.
-            self.changes.borrow_and_update();
+            self.changes.mark_seen();
             let before = self.place;
             self.step().await;
-            if self.ready.is_empty() && self.place == before && self.changes.changed().await.is_err() {
-                // The world is gone, and with it every change.
-                std::future::pending::<()>().await;
+            if self.ready.is_empty() && self.place == before {
+                self.changes.changed().await;
             }
         }
     }

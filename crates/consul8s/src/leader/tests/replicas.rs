@@ -77,7 +77,7 @@ impl Replica {
         let identity = Identity {
             owner: "o".into(),
             cluster: "c".into(),
-            cluster_uid: "c".into(),
+            cluster_uid: worlds.kube.uid(),
             installation: key().to_string(),
         };
         let settings = Settings::new(identity, Scope::Namespaces(vec!["default".into()]));

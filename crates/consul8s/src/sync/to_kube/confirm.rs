@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consul8s_core::consul::{HealthQuery, Read};
+use consul8s_core::consul::{AnswerMeta, HealthQuery, Read};
 use consul8s_core::guard::{Need, NodeReading, ServiceReading};
 use consul8s_core::intent::to_kube::ToKube;
 use consul8s_core::kube::ObjectKey;
@@ -14,21 +14,32 @@ use super::SlicePlan;
 use crate::controller::Controller;
 
 /// How far apart failed confirming reads are tried again.
-const READ_AGAIN: Duration = Duration::from_secs(2);
+pub(in crate::sync) const READ_AGAIN: Duration = Duration::from_secs(2);
+
+/// When reads are to be done.
+#[derive(Debug, Default)]
+pub(in crate::sync) struct ReadAgain {
+    /// The next of them.
+    pub(in crate::sync) at: Option<UnixMillis>,
+    /// Not before then: one brought nothing. Whatever is due is due all the same, but nobody is asked over and over.
+    pub(in crate::sync) rest: Option<UnixMillis>,
+}
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
-    /// Carries out the confirming reads that the guard needs, as far as they are due. Gives when those that are not, or failed, are to
-    /// be done.
-    pub(in crate::sync) async fn confirm(&self, key: &ObjectKey, plan: &SlicePlan) -> Option<UnixMillis> {
-        let (Some(judged), Some(wish)) = (&plan.judged, &plan.wish) else { return None };
+    /// Carries out the confirming reads that the guard needs, as far as they are due.
+    pub(in crate::sync) async fn confirm(&self, key: &ObjectKey, plan: &SlicePlan) -> ReadAgain {
+        let (Some(judged), Some(wish)) = (&plan.judged, &plan.wish) else { return ReadAgain::default() };
         let now = self.clock.now();
         let (due, later): (Vec<&Need>, Vec<&Need>) = judged.needs.iter().partition(|need| need.not_before() <= now);
         let read = join_all(due.iter().map(|need| self.read(key, wish, need))).await;
-        let failed = read.iter().any(|ok| !ok).then(|| now.after(READ_AGAIN));
         let succeeded = read.iter().any(|ok| *ok).then_some(now);
-        later.iter().map(|need| need.not_before()).chain(failed).chain(succeeded).min()
+        ReadAgain {
+            at: later.iter().map(|need| need.not_before()).chain(succeeded).min(),
+            rest: read.iter().any(|ok| !ok).then(|| now.after(READ_AGAIN)),
+        }
     }
 
+    /// Whether it brought anything that the guard can go by.
     async fn read(&self, key: &ObjectKey, wish: &ToKube, need: &Need) -> bool {
         let result = match need {
             Need::ServiceRead { query, .. } => self.read_service(key, wish, query).await,
@@ -37,10 +48,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if let Err(error) = &result {
             tracing::debug!(service = %key, %error, "a confirming read failed; nothing goes, and it is tried again");
         }
-        result.is_ok()
+        result.unwrap_or(false)
     }
 
-    async fn read_service(&self, key: &ObjectKey, wish: &ToKube, query: &HealthQuery) -> Result<(), ApiError> {
+    async fn read_service(&self, key: &ObjectKey, wish: &ToKube, query: &HealthQuery) -> Result<bool, ApiError> {
         let answer = self.consul.health(query, Read::Consistent).await?;
         let at = self.clock.now();
         let mut world = self.world();
@@ -54,16 +65,21 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             let reading = ServiceReading::of(&service, wish, &self.settings, &resolved, query, at, &answer);
             world.record(key).services_read.push(reading);
         }
-        Ok(())
+        Ok(shows_all(&answer.meta))
     }
 
-    async fn read_node(&self, key: &ObjectKey, node: &str, datacenter: Option<&str>) -> Result<(), ApiError> {
+    async fn read_node(&self, key: &ObjectKey, node: &str, datacenter: Option<&str>) -> Result<bool, ApiError> {
         let (view, checks) = tokio::try_join!(
             self.consul.node(node, datacenter, Read::Consistent),
             self.consul.node_checks(node, datacenter, Read::Consistent),
         )?;
         let reading = NodeReading::of(node, self.clock.now(), &view, &checks);
         self.world().record(key).nodes_read.push(reading);
-        Ok(())
+        Ok(shows_all(&view.meta) && shows_all(&checks.meta))
     }
+}
+
+/// What may be hidden proves nothing, so the guard asks again.
+fn shows_all(meta: &AnswerMeta) -> bool {
+    !meta.filtered && !meta.anonymous_under_deny
 }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::super::body::endless;
 use super::super::call::Call;
 use super::path::Target;
 use super::{Answer, encode, lists};
+use crate::changes::Changes;
 use crate::model::kube::{Change, Failure, Gone, Selector, Version};
 use crate::world::{Cut, KubeWorld};
 
@@ -26,7 +26,7 @@ struct Watching {
     target: Target,
     selector: Selector,
     bookmarks: bool,
-    changes: watch::Receiver<()>,
+    changes: Changes,
     since: Version,
     ends: Instant,
     bookmark_at: Instant,
@@ -80,7 +80,7 @@ impl Watching {
             if self.world.faults().unreachable {
                 return Some(Err(Cut));
             }
-            self.changes.borrow_and_update();
+            self.changes.mark_seen();
             self.follow();
             if self.ready.is_empty() {
                 self.wait().await;
@@ -91,8 +91,7 @@ impl Watching {
     /// Waits for a change, the next bookmark or the end.
     async fn wait(&mut self) {
         let next_time = self.ends.min(self.bookmark_at);
-        if let Ok(changed) = tokio::time::timeout_at(next_time, self.changes.changed()).await {
-            self.over = changed.is_err();
+        if tokio::time::timeout_at(next_time, self.changes.changed()).await.is_ok() {
             return;
         }
         let now = Instant::now();

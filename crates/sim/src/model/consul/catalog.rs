@@ -75,6 +75,12 @@ impl Catalog {
         *self = Catalog { lineage, ..Catalog::new(&self.datacenter, &self.server) };
     }
 
+    /// Becomes what it once was, as after the restore of a snapshot: indexes go on from below.
+    pub fn restore(&mut self, snapshot: Catalog) {
+        let lineage = self.lineage + 1;
+        *self = Catalog { lineage, ..snapshot };
+    }
+
     /// Name of the datacenter.
     #[must_use]
     pub fn datacenter(&self) -> &str {
