@@ -138,7 +138,7 @@ fn register(catalog: &mut Catalog, name: &str) {
     };
     let node = text(&[
         ("consul8s-owner", OWNER),
-        ("consul8s-cluster-uid", "c"),
+        ("consul8s-cluster-uid", crate::worlds::CLUSTER_UID),
         ("consul8s-installation", "default/consul8s"),
     ]);
     let meta = [
