@@ -334,7 +334,7 @@ fn a_change_of_one_instance_writes_one_slice() {
 fn a_change_of_one_instance_of_a_thousand_writes_one_slice() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let changes = prop::collection::vec((0..4_u8, any::<Index>()), 100);
-    churn_of(100, instances_of(1000), &changes.new_tree(&mut runner).expect("changes").current());
+    churn_of(100, &instances_of(1000), &changes.new_tree(&mut runner).expect("changes").current());
 }
 
 /// Instances of `foo`, each on a machine of its own.
@@ -344,11 +344,11 @@ fn instances_of(count: usize) -> Vec<Instance> {
 }
 
 fn churn(most: usize, changes: &[(u8, Index)]) {
-    churn_of(most, Vec::new(), changes);
+    churn_of(most, &[], changes);
 }
 
-fn churn_of(most: usize, instances: Vec<Instance>, changes: &[(u8, Index)]) {
-    let mut stage = stage(0, &[], &instances);
+fn churn_of(most: usize, instances: &[Instance], changes: &[(u8, Index)]) {
+    let mut stage = stage(0, &[], instances);
     stage.settings.max_endpoints_per_slice = most;
     stage.sync_all();
     let old = instances.iter().map(|instance| instance.node.clone());

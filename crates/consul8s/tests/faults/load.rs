@@ -141,3 +141,18 @@ fn what_changes_a_thousand_times_while_consul_is_away_is_tried_at_its_pace_and_w
     assert_eq!(within(writes, BACK_AT, Duration::from_secs(60)), 1);
     assert!(report.end.iter().any(|line| line.contains("round-999")), "{:#?}", report.end);
 }
+
+#[test]
+fn reads_that_are_to_confirm_an_absence_are_no_loop_while_they_fail() {
+    let mut play = Workload::new("missing");
+    play.service(0.0, "web", "consul", json!({}));
+    (1..=4).for_each(|number| play.instance(0.0, "web", number, Passing));
+    // The first read is answered, the second is due while Consul fails.
+    play.consul(59.5, |catalog| catalog.deregister_node("vm-1"));
+    let report = away(play, Disturbance::ConsulFails);
+    for what in ["health web", "node vm-1"] {
+        let asked = within(&report.requests[what], AWAY_AT, AWAY_FOR);
+        assert!((100..=2_300).contains(&asked), "{asked} requests for {what}");
+    }
+    assert!(report.end.iter().all(|line| !line.contains("10.0.0.1")), "{:#?}", report.end);
+}

@@ -157,7 +157,7 @@ impl Judge {
         let after = if before.is_empty() { BTreeSet::new() } else { view::things(worlds) };
         for lost in before.difference(&after) {
             if self.truth.must_stand(lost, now) {
-                self.violate(now, format!("took away {lost:?}, which nobody had given a reason for: {text}"));
+                self.violate(now, &format!("took away {lost:?}, which nobody had given a reason for: {text}"));
             }
         }
         if outcome == "ok" && write.what.starts_with(MAKES_A_SERVICE) {
@@ -171,7 +171,7 @@ impl Judge {
         }
     }
 
-    fn violate(&mut self, now: Duration, what: String) {
+    fn violate(&mut self, now: Duration, what: &str) {
         self.violations.push(format!("{:.3}s {what}", now.as_secs_f64()));
     }
 
@@ -186,7 +186,7 @@ impl Judge {
             });
             let Some(heard) = name.and_then(|name| self.heard.get(&(who.to_owned(), name))) else { continue };
             if heard.critical.get(place).is_some_and(|since| *since + IN_FLIGHT < write.sent) {
-                self.violate(now, format!("calls {place} ready, which it has long heard is not: {}", write.what));
+                self.violate(now, &format!("calls {place} ready, which it has long heard is not: {}", write.what));
             }
         }
     }
@@ -197,9 +197,9 @@ impl Judge {
         let lease = worlds.kube.read(|cluster| cluster.get(Resource::Leases, &ObjectKey::new(namespace, name)).ok());
         let holder = lease.as_ref().map(|lease| text_at(lease, "/spec/holderIdentity").to_owned()).unwrap_or_default();
         if holder != who {
-            self.violate(now, format!("wrote while {holder:?} holds the Lease: {text}"));
+            self.violate(now, &format!("wrote while {holder:?} holds the Lease: {text}"));
         } else if self.renewed.get(who).is_none_or(|begun| now.saturating_sub(*begun) > RENEW_DEADLINE) {
-            self.violate(now, format!("wrote after its claim had ended: {text}"));
+            self.violate(now, &format!("wrote after its claim had ended: {text}"));
         }
     }
 
@@ -207,7 +207,7 @@ impl Judge {
     pub(crate) fn check_strangers(&mut self, worlds: &Worlds, before: &[String]) {
         for (before, after) in before.iter().zip(worlds.strangers().iter().map(Some).chain(std::iter::repeat(None))) {
             if after != Some(before) {
-                self.violate(worlds.elapsed(), format!("a stranger's object was changed from {before} to {after:?}"));
+                self.violate(worlds.elapsed(), &format!("a stranger's object was changed from {before} to {after:?}"));
             }
         }
     }

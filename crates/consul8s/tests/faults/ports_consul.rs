@@ -25,7 +25,10 @@ pub(crate) struct Consul {
 }
 
 /// Answers that a server which lags may still give. It has heard its leader within this time, or nobody believes it.
-struct Lagging<T>(Mutex<BTreeMap<String, VecDeque<(Duration, Answer<T>)>>>);
+struct Lagging<T>(Mutex<BTreeMap<String, Past<T>>>);
+
+/// Answers to one question, each with when it was given; the oldest first.
+type Past<T> = VecDeque<(Duration, Answer<T>)>;
 
 const LAGS: Duration = Duration::from_secs(5);
 

@@ -44,7 +44,7 @@ impl Process {
         let identity = Identity {
             owner: OWNER.into(),
             cluster: "c".into(),
-            cluster_uid: "c".into(),
+            cluster_uid: stage.worlds.kube.uid(),
             installation: format!("{}/{}", LEASE.0, LEASE.1),
         };
         let lease = ObjectKey::new(LEASE.0, LEASE.1);

@@ -290,9 +290,8 @@ impl Run {
                 }
             }
             Disturbance::Killed(replica) => {
-                if self.processes.remove(&replica).is_some() {
-                    self.enter(ends, Event::Start(replica));
-                }
+                let runs = self.processes.remove(&replica).is_some();
+                runs.then(|| self.enter(ends, Event::Start(replica)));
             }
             Disturbance::Stopped(replica) => {
                 if let Some(process) = self.processes.remove(&replica) {
