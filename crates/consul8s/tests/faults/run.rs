@@ -349,6 +349,8 @@ impl Run {
         let told_until = (until - self.plan.rest) + Duration::from_secs(1800);
         let late: Vec<String> = judge.journal[before..]
             .iter()
+            // One that was sent long ago and arrives now is the network's.
+            .filter(|entry| !entry.text.contains(" late "))
             .filter(|entry| entry.kind == Kind::Write || (entry.kind == Kind::Tell && entry.at > told_until))
             .map(|entry| format!("{:.3}s wrote at rest: {}", entry.at.as_secs_f64(), entry.text))
             .collect();
