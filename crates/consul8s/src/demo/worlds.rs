@@ -195,6 +195,7 @@ mod tests {
             .into_iter()
             .map(|change| (change.entry.address, change.before.is_some(), change.after.is_some()))
             .collect();
-        assert_eq!(found, [("b".into(), true, true), ("c".into(), true, false), ("d".into(), false, true)]);
+        // What comes is told before what goes.
+        assert_eq!(found, [("b".into(), true, true), ("d".into(), false, true), ("c".into(), true, false)]);
     }
 }
