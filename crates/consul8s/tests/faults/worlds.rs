@@ -12,6 +12,7 @@ use consul8s_sim::{ConsulWorld, KubeWorld, World};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::CLUSTER;
 use crate::workload::{Change, instance, service};
 
 /// What the wall clock shows when a run begins: a fixed moment, so that runs are alike.
@@ -81,8 +82,11 @@ impl Worlds {
 fn strange_catalog(catalog: &mut Catalog) {
     catalog.put_instance(&instance("strange", 90, CheckStatus::Passing)).expect("a stranger's instance");
     let meta = |owner: &str| {
-        let pairs =
-            [("consul8s-owner", owner), ("consul8s-cluster-uid", "c"), ("consul8s-installation", "default/consul8s")];
+        let pairs = [
+            ("consul8s-owner", owner),
+            ("consul8s-cluster-uid", CLUSTER),
+            ("consul8s-installation", "default/consul8s"),
+        ];
         BTreeMap::from(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())))
     };
     for (node, owner) in [("consul8s-stranger", "stranger"), ("strange-consul8s-o", "o")] {
