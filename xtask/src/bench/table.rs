@@ -20,6 +20,7 @@ struct Row {
 
 impl Table {
     /// A figure without a target.
+    #[expect(clippy::needless_pass_by_value, reason = "callers hand over what they have just made")]
     pub(crate) fn figure(&mut self, what: &str, value: impl ToString) {
         self.rows.push(Row { what: what.to_owned(), value: value.to_string(), target: None });
     }

@@ -30,7 +30,5 @@ mod worlds;
 const OWNER: &str = "o";
 /// Its node in Consul.
 const NODE: &str = "consul8s-o";
-/// The UID of `kube-system`, which is the first object of the embedded cluster.
-const CLUSTER: &str = "00000001-0000-4000-8000-000000000001";
 /// Its Lease.
 const LEASE: (&str, &str) = ("default", "consul8s");

@@ -12,7 +12,6 @@ use consul8s_sim::{ConsulWorld, KubeWorld, World};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::CLUSTER;
 use crate::workload::{Change, instance, service};
 
 /// What the wall clock shows when a run begins: a fixed moment, so that runs are alike.
@@ -26,11 +25,15 @@ pub(crate) struct Worlds {
     start: Instant,
 }
 
+/// What the embedded cluster of seed 1 is called.
+pub(crate) const CLUSTER_UID: &str = "00000001-0000-4000-8000-000000000001";
+
 impl Worlds {
     pub(crate) fn new() -> Worlds {
         let start = Instant::now();
         let cluster = Cluster::new(1, move || EPOCH.after(start.elapsed()));
         let worlds = Worlds { kube: World::of(cluster), consul: ConsulWorld::new(), start };
+        assert_eq!(worlds.kube.uid(), CLUSTER_UID);
         worlds.consul.write(|catalog| {
             // An index from which a restored Consul can go back.
             (0..100).for_each(|_| catalog.deregister_service("nobody", "nothing"));
@@ -84,7 +87,7 @@ fn strange_catalog(catalog: &mut Catalog) {
     let meta = |owner: &str| {
         let pairs = [
             ("consul8s-owner", owner),
-            ("consul8s-cluster-uid", CLUSTER),
+            ("consul8s-cluster-uid", CLUSTER_UID),
             ("consul8s-installation", "default/consul8s"),
         ];
         BTreeMap::from(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())))

@@ -36,6 +36,7 @@
 //! | `to_consul/original.rs` | moving from the Python original's nodes |
 //! | `to_consul/readiness.rs` | §4 the readiness check |
 //! | `to_consul/ownership.rs` | S5, S8: edited, deleted, foreign registrations |
+//! | `to_consul/release.rs` | §5 `release` of registrations |
 //! | `to_consul/removal.rs`, `absence.rs` | §4 removal; holds, absence from fresh lists |
 //! | `to_consul/sources.rs`, `ids.rs`, `pods.rs`, `unready_nodes.rs`, `room.rs` | §4 sources and their order, IDs, endpoints, nodes, synthetic nodes |
 //! | `to_consul/input.rs`, `examples.rs` | bad input, by the reference's table; the reference's examples |

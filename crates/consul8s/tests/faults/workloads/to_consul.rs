@@ -9,7 +9,7 @@ use consul8s_sim::model::kube::{Cluster, Part, PodPort, Resource};
 use serde_json::json;
 
 use crate::workload::{Workload, create, service};
-use crate::{CLUSTER, NODE, OWNER};
+use crate::{NODE, OWNER};
 
 fn key(name: &str) -> ObjectKey {
     ObjectKey::new("default", name)
@@ -138,7 +138,7 @@ fn register(catalog: &mut Catalog, name: &str) {
     };
     let node = text(&[
         ("consul8s-owner", OWNER),
-        ("consul8s-cluster-uid", CLUSTER),
+        ("consul8s-cluster-uid", crate::worlds::CLUSTER_UID),
         ("consul8s-installation", "default/consul8s"),
     ]);
     let meta = [

@@ -16,6 +16,7 @@ mod pods;
 mod purge;
 mod readiness;
 mod registration;
+mod release;
 mod removal;
 mod restored;
 mod room;
@@ -37,6 +38,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         ownership::SCENARIOS,
         clusters::SCENARIOS,
         original::SCENARIOS,
+        release::SCENARIOS,
         removal::SCENARIOS,
         purge::SCENARIOS,
         access::SCENARIOS,
