@@ -81,6 +81,7 @@ impl Gone {
     pub fn found_in(&mut self, version: Option<u64>, newest: Option<u64>) {
         if let Gone::Missing { list, known, .. } = self
             && list.is_none()
+            && version.is_some()
         {
             (*list, *known) = (version, newest);
         }
@@ -167,4 +168,19 @@ pub struct Told {
     /// The plan as text: decisions, changes, what is held. Only where something is left to be written, or nothing can be (`plan`):
     /// it is as long as the list of instances.
     pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_measured_by_what_was_known_when_it_was_looked_at() {
+        let mut gone = Gone::missing();
+        gone.found_in(None, Some(9));
+        assert_eq!((gone.list(), gone.known()), (None, None), "there is no list yet");
+        gone.found_in(Some(10), Some(9));
+        gone.found_in(Some(20), Some(15));
+        assert_eq!((gone.list(), gone.known()), (Some(10), Some(9)), "what was registered since says nothing about it");
+    }
 }
