@@ -63,6 +63,9 @@ pub enum Gone {
         reads: Vec<UnixMillis>,
         /// How new what it is missing from was, when that was first looked at.
         list: Option<u64>,
+        /// The newest version that any registration had been written from by then. What is written later, from a later state, says
+        /// nothing about that list.
+        known: Option<u64>,
     },
 }
 
@@ -70,15 +73,26 @@ impl Gone {
     /// It is missing, and nothing more is known.
     #[must_use]
     pub fn missing() -> Gone {
-        Gone::Missing { reads: Vec::new(), list: None }
+        Gone::Missing { reads: Vec::new(), list: None, known: None }
     }
 
-    /// Takes note of how new what it is missing from is. Only the first time counts: that a server catches up makes nothing truer.
-    pub fn found_in(&mut self, version: Option<u64>) {
-        if let Gone::Missing { list, .. } = self
+    /// Takes note of how new what it is missing from is, beside what is known. Only the first time counts: that a server catches up makes
+    /// nothing truer.
+    pub fn found_in(&mut self, version: Option<u64>, newest: Option<u64>) {
+        if let Gone::Missing { list, known, .. } = self
             && list.is_none()
+            && version.is_some()
         {
-            *list = version;
+            (*list, *known) = (version, newest);
+        }
+    }
+
+    /// What was known when it was found missing.
+    #[must_use]
+    pub fn known(&self) -> Option<u64> {
+        match self {
+            Gone::Seen => None,
+            Gone::Missing { known, .. } => *known,
         }
     }
 
@@ -154,4 +168,19 @@ pub struct Told {
     /// The plan as text: decisions, changes, what is held. Only where something is left to be written, or nothing can be (`plan`):
     /// it is as long as the list of instances.
     pub text: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_measured_by_what_was_known_when_it_was_looked_at() {
+        let mut gone = Gone::missing();
+        gone.found_in(None, Some(9));
+        assert_eq!((gone.list(), gone.known()), (None, None), "there is no list yet");
+        gone.found_in(Some(10), Some(9));
+        gone.found_in(Some(20), Some(15));
+        assert_eq!((gone.list(), gone.known()), (Some(10), Some(9)), "what was registered since says nothing about it");
+    }
 }

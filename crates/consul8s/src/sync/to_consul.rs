@@ -59,7 +59,9 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     if service.is_none() {
         // What was removed may stand again, as in a Consul that was restored: then that its Service is missing must be found out anew.
         let list = world.cluster.version();
-        world.record(key).gone.get_or_insert_with(Gone::missing).found_in(list);
+        let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+        let known = world.cluster.saw(world.registry.nodes().highest_version(&marks));
+        world.record(key).gone.get_or_insert_with(Gone::missing).found_in(list, known);
     }
     let gone = world.record(key).gone.clone();
     let last_valid = match world.record(key).last_valid.clone() {
@@ -88,7 +90,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         (Some((service, intent)), _) => Seen::There { service, intent, last_valid },
         (None, Some(Gone::Seen)) => Seen::Deleted,
         _ => {
-            let known = world.cluster.saw(world.registry.nodes().highest_version(&marks));
+            let known = gone.as_ref().and_then(Gone::known);
             Seen::Missing(Missing { reads, list_version, mark: world.cluster.mark(), known })
         }
     };

@@ -117,7 +117,7 @@ fn listed(why: Why<'_>) -> Option<u64> {
 /// A list older than what was registered from it comes from an API server that was restored.
 fn old_list(draft: &Draft<'_>, missing: Missing<'_>) -> Option<MassHold> {
     let list = missing.list_version?;
-    let known = missing.mark.or_else(|| missing.known.max(draft.input.nodes.highest_version(&draft.marks)))?;
+    let known = missing.mark.or(missing.known).or_else(|| draft.input.nodes.highest_version(&draft.marks))?;
     // What is known is the same for all that are missing, so it gives the id its number.
     (list < known).then(|| MassHold { id: HoldId::of_all(UnixMillis(known)), since: draft.input.now })
 }
