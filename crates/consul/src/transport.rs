@@ -34,7 +34,13 @@ pub(crate) struct Transport {
     pub(crate) turns: Turns,
     pub(crate) namespace: Option<String>,
     pub(crate) partition: Option<String>,
+    /// TLS without a certificate of our own. A server that asks for one may only break the connection: its reason comes after the handshake,
+    /// and may come too late to be read.
+    uncertified: bool,
 }
+
+/// What may be wrong when it breaks.
+const UNCERTIFIED: &str = "; if Consul asks for a client certificate, CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY give it";
 
 /// A request.
 pub(crate) struct Call {
@@ -97,16 +103,18 @@ pub(crate) struct Whole {
 
 impl Transport {
     pub(crate) fn new(config: ClientConfig, dialer: std::sync::Arc<dyn Dialer>) -> Transport {
-        let ClientConfig { mut addresses, token, basic_auth, tls: _, namespace, partition, max_connections } = config;
+        let ClientConfig { mut addresses, token, basic_auth, tls, namespace, partition, max_connections } = config;
         if addresses.is_empty() {
             addresses.push(Address::local());
         }
+        let uncertified = tls.client_cert.is_none() && addresses.iter().any(Address::is_secure);
         Transport {
             pool: Pool::new(addresses, dialer, max_connections),
             credentials: Credentials::new(token, basic_auth),
             turns: Turns::new(),
             namespace,
             partition,
+            uncertified,
         }
     }
 
@@ -141,7 +149,8 @@ impl Transport {
                     if lent.reused && attempt < MAX_ATTEMPTS && (unsent || (unanswered && call.repeatable)) => {}
                 Ok(Err(Failure::Broken { reason, .. })) => {
                     self.pool.distrust(lent.address);
-                    let what = format!("{name}: the connection broke: {reason}");
+                    let hint = if self.uncertified && !lent.reused { UNCERTIFIED } else { "" };
+                    let what = format!("{name}: the connection broke: {reason}{hint}");
                     return Err(ApiError::new(ErrorKind::Unreachable, what));
                 }
                 Ok(Err(Failure::Final(error))) => {

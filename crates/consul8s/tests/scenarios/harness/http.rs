@@ -68,7 +68,9 @@ impl Http {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
-        Http { client: Client::builder(TokioExecutor::new()).build(connector), base, token }
+        // Nothing is kept: scenarios restart servers, and a connection from before must not fail what is asked after it.
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Http { client, base, token }
     }
 
     /// Sends a request and reads the whole answer.
