@@ -1,10 +1,11 @@
 //! The promises of consul8s, each as a small scenario, played on two worlds: `sim`, the simulated servers of
-//! `crates/sim` behind real sockets, and `real`, the servers that `cargo xtask testbed build` builds; some on `acl`, too: real servers,
-//! and a Consul that allows the program what `consul8s acl-policy` prints and no more. The program is
-//! the real binary, told everything by flags, and watched through the two APIs, its metrics, logs and exit codes.
+//! `crates/sim` behind real sockets, and `real`, the servers that `cargo xtask testbed build` builds. What writes to Consul (all of
+//! `to_consul`) has `acl` as its real world: the same servers, with a Consul that allows the program what `consul8s acl-policy` prints for
+//! its flags and no more; a few of these play on `real`, too. The program is the real binary, told everything by flags, and watched
+//! through the two APIs, its metrics, logs and exit codes.
 //!
 //! `cargo test -p consul8s --test scenarios` plays all, `… -- real::health` those whose names contain that, `… -- --list`
-//! names them. What passes on `sim` and not on `real` is a bug in `sim`, or in the scenario.
+//! names them. What passes on `sim` and not on `real` or `acl` is a bug in `sim`, or in the scenario.
 //!
 //! | file | rows of the contract |
 //! | --- | --- |

@@ -47,7 +47,8 @@ async fn two_clusters(world: &World) -> Outcome {
     });
     service["spec"] = json!({ "ports": [{ "name": "http", "port": 80 }] });
     there.create(SERVICES, &service).await?;
-    let (here_runs, there_runs) = (world.start()?, world.program().kubeconfig(&kubeconfig).start()?);
+    let there_runs = world.allowed(world.program().kubeconfig(&kubeconfig)).await?;
+    let (here_runs, there_runs) = (world.start()?, there_runs.start()?);
     let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
     let both = [line.clone(), line.clone()];
     eventually("both registered", crate::harness::SOON, async || {
@@ -74,7 +75,7 @@ async fn two_installations(world: &World) -> Outcome {
     let first = world.start()?;
     let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
     world.registers(&name, &[&line]).await?;
-    let second = world.program().lease("second").start()?;
+    let second = world.allowed(world.program().lease("second")).await?.start()?;
     second.counts("consul8s_problems", &[("reason", "OwnershipConflict")], |count| count == 1.0).await?;
     assert_eq!(lines(world, &name).await?, std::slice::from_ref(&line));
     assert_eq!(second.writes().await?, 0.0);
@@ -102,7 +103,8 @@ async fn same_ids_by_mistake(world: &World) -> Outcome {
     servers.write_kubeconfig(&kubeconfig, &servers.kube_url(), &world.namespace)?;
     let flags = ["--cluster-id", "the-same"];
     world.create_to_consul("web", |_| ()).await?;
-    let here = world.program().flags(&flags).start()?;
+    let here = world.allowed(world.program().flags(&flags)).await?;
+    let here = here.start()?;
     let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
     world.registers(&name, &[&line]).await?;
     let before = world.consul.health(&name).await?;
@@ -115,10 +117,11 @@ async fn same_ids_by_mistake(world: &World) -> Outcome {
         "spec": { "ports": [{ "port": 80 }] },
     });
     there.create(SERVICES, &service).await?;
-    let once = world.program().flags(&flags).kubeconfig(&kubeconfig).finish(&["-1"]).await?;
+    let there_too = world.allowed(world.program().flags(&flags).kubeconfig(&kubeconfig)).await?;
+    let once = there_too.clone().finish(&["-1"]).await?;
     let said = format!("{}{}", once.stdout, once.stderr);
     so(once.code == Some(1) && said.contains("OwnershipConflict"), || format!("{once:?}"))?;
-    let running = world.program().flags(&flags).kubeconfig(&kubeconfig).start()?;
+    let running = there_too.start()?;
     eventually("it reports it", SOON, async || {
         let log = running.log();
         so(log.contains("OwnershipConflict"), || log.clone())
@@ -139,7 +142,7 @@ async fn a_laptop_beside_it(world: &World) -> Outcome {
     let before = world.consul.health(&name).await?;
     let beside = world.program().finish(&["-1"]).await?;
     so(beside.code == Some(1) && beside.stderr.contains("Lease"), || format!("{beside:?}"))?;
-    let other = world.program().lease("laptop").finish(&["-1"]).await?;
+    let other = world.allowed(world.program().lease("laptop")).await?.finish(&["-1"]).await?;
     let said = format!("{}{}", other.stdout, other.stderr);
     so(other.code == Some(0) && said.contains("OwnershipConflict"), || format!("{other:?}"))?;
     assert_eq!(world.consul.health(&name).await?, before);
@@ -164,7 +167,7 @@ async fn a_node_of_our_name_while_running(world: &World) -> Outcome {
     });
     world.consul.put("/v1/catalog/register", &body).await?;
     let theirs = world.consul.service(&node, "theirs").await?;
-    let _program = world.program().flags(&["--consul-node-name", &node]).start()?;
+    let _program = world.allowed(world.program().flags(&["--consul-node-name", &node])).await?.start()?;
     world.publishes("api", &[&format!("{}:8080 ready", instance.address)]).await?;
     let on_lease = async || {
         let events = world.kube.list(EVENTS).await?;
@@ -199,13 +202,14 @@ async fn a_node_of_our_name(world: &World) -> Outcome {
     world.consul.put("/v1/catalog/register", &body).await?;
     let theirs = world.consul.service(&node, "theirs").await?;
     let flags = ["--consul-node-name", node.as_str()];
-    let finished = world.program().flags(&flags).finish(&["-1"]).await?;
+    let program = world.allowed(world.program().flags(&flags)).await?;
+    let finished = program.clone().finish(&["-1"]).await?;
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     let log = format!("{}{}", finished.stdout, finished.stderr);
     so(log.contains("OwnershipConflict") && log.contains("--take-over"), || log.clone())?;
     assert!(world.consul.health(&world.own("web")).await?.is_empty());
 
-    let finished = world.program().flags(&flags).flags(&["--take-over"]).finish(&["-1"]).await?;
+    let finished = program.flags(&["--take-over"]).finish(&["-1"]).await?;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     world.registers(&world.own("web"), &[&format!("{}.web web.example.com:80 passing", world.namespace)]).await?;
     // What stood there for no Service of ours stands.

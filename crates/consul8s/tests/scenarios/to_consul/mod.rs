@@ -1,4 +1,5 @@
-//! Kubernetes → Consul.
+//! Kubernetes → Consul. The real Consul of these scenarios denies what is not allowed, and the program has a token for exactly what
+//! `consul8s acl-policy` prints for its flags.
 
 mod absence;
 mod access;
@@ -54,5 +55,5 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         wars::SCENARIOS,
         loops::SCENARIOS,
     ];
-    files.concat()
+    files.concat().into_iter().map(Scenario::with_access_control).collect()
 }

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SERVICES, SLICES, SOON, Scenario, World, eventually, remove, scenario, so, view};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(node_ports).with_acl(), scenario!(node_ports_after_a_restart)];
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[scenario!(node_ports).and_on_an_open_consul(), scenario!(node_ports_after_a_restart)];
 
 pub(super) const NODES: &str = "/api/v1/nodes";
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::harness::{Outcome, Scenario, World, list, scenario, so, text};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(purge_removes_ours_alone).with_acl(),
+    scenario!(purge_removes_ours_alone).and_on_an_open_consul(),
     scenario!(purge_respects_the_lease),
     scenario!(purge_without_kubernetes),
 ];
@@ -23,7 +23,7 @@ async fn registered(world: &World, flags: &[&str]) -> Outcome<String> {
     for name in ["web", "db"] {
         world.create_to_consul(name, |_| ()).await?;
     }
-    let finished = world.program().flags(flags).finish(&["-1"]).await?;
+    let finished = world.allowed(world.program().flags(flags)).await?.finish(&["-1"]).await?;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let entry = world.registrations(&world.own("web")).await?.pop().ok_or("no registration")?;
     Ok(text(&entry["Node"]["Node"]))
@@ -72,8 +72,8 @@ async fn purge_respects_the_lease(world: &World) -> Outcome {
     assert_eq!(world.registrations(&world.own("web")).await?.len(), 1);
     // Another installation's node is not ours to remove.
     program.terminate(Duration::from_secs(5)).await?;
-    let other =
-        world.program().lease("other").flags(&["--consul-node-name", &node]).finish(&["purge", "--yes"]).await?;
+    let other = world.allowed(world.program().lease("other").flags(&["--consul-node-name", &node])).await?;
+    let other = other.finish(&["purge", "--yes"]).await?;
     assert_eq!(other.code, Some(1), "{other:?}");
     so(other.stdout.contains("OwnershipConflict"), || format!("{other:?}"))?;
     assert_eq!(world.registrations(&world.own("web")).await?.len(), 1);
@@ -84,13 +84,14 @@ async fn purge_without_kubernetes(world: &World) -> Outcome {
     let owner = world.own("owner");
     let node = registered(world, &["--owner-id", &owner]).await?;
     let nowhere = std::path::Path::new("/nonexistent/kubeconfig");
-    let purge = |flags: &[&str]| world.program().kubeconfig(nowhere).flags(flags);
-    let nameless = purge(&[]).finish(&["purge", "--yes"]).await?;
+    let purge = async |flags: &[&str]| world.allowed(world.program().kubeconfig(nowhere).flags(flags)).await;
+    // Without Kubernetes and an owner id nobody can say what it would need.
+    let nameless = world.program().kubeconfig(nowhere).finish(&["purge", "--yes"]).await?;
     so(nameless.code == Some(1) && nameless.stderr.contains("--owner-id"), || format!("{nameless:?}"))?;
-    let stranger = purge(&["--owner-id", "x", "--consul-node-name", &node]).finish(&["purge", "--yes"]).await?;
+    let stranger = purge(&["--owner-id", "x", "--consul-node-name", &node]).await?.finish(&["purge", "--yes"]).await?;
     so(stranger.code == Some(1) && stranger.stdout.contains("OwnershipConflict"), || format!("{stranger:?}"))?;
     assert_eq!(world.registrations(&world.own("web")).await?.len(), 1);
-    let removed = purge(&["--owner-id", &owner]).finish(&["purge", "--yes"]).await?;
+    let removed = purge(&["--owner-id", &owner]).await?.finish(&["purge", "--yes"]).await?;
     assert_eq!(removed.code, Some(0), "{removed:?}");
     so(!node_exists(world, &node).await?, || format!("{node} stands"))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Outcome, SLICES, Scenario, World, scenario};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(readiness_follows_endpoints).with_acl()];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(readiness_follows_endpoints)];
 
 async fn readiness_follows_endpoints(world: &World) -> Outcome {
     world.create_to_consul("web", |service| service["spec"]["selector"] = json!({ "app": "web" })).await?;

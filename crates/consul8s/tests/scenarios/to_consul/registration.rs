@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use crate::harness::{Kube, Outcome, SERVICES, Scenario, World, remove, scenario};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(weight_and_meta).with_acl(),
-    scenario!(flags_for_all).with_acl(),
+    scenario!(weight_and_meta),
+    scenario!(flags_for_all),
     scenario!(consul_k8s_annotations),
-    scenario!(kept_on_delete).with_acl(),
-    scenario!(one_name_from_two_namespaces).with_acl(),
+    scenario!(kept_on_delete),
+    scenario!(one_name_from_two_namespaces),
 ];
 
 async fn weight_and_meta(world: &World) -> Outcome {
