@@ -78,7 +78,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let Some(service) = world.services.get(key).cloned() else { return };
         match answer {
             // What is hidden from us is no reason not to register.
-            Ok(answer) => world.record(key).elsewhere.read(name, &service, answer.body, now),
+            Ok(answer) => {
+                world.record(key).elsewhere.read(name, &service, &self.settings.identity.owner, answer.body, now)
+            }
             Err(error) => {
                 world.record(key).elsewhere.failed(now);
                 world.consul_fails(&error);

@@ -100,8 +100,10 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         _ => None,
     };
     let mut made = Made { plan: consider(world, key, seen, wish, settings, now), ..Made::default() };
-    if let Some(wish) = wish.filter(|_| !registered) {
-        first_registration(world, key, &wish.name, &mut made, now);
+    match wish {
+        Some(wish) if registered => after_registration(world, key, &wish.name, &mut made, now),
+        Some(wish) => first_registration(world, key, &wish.name, &mut made, now),
+        None => {}
     }
     world.losses.note(key, made.plan.loss, now);
     if let Some(held) = made.plan.held.as_ref().filter(|held| held.why == HeldBecause::Mass) {
@@ -149,13 +151,13 @@ fn consider(
 /// Two installations of one cluster would register a Service twice; so before it is registered for the first time it is read who has its
 /// name. Where another has registered it, that is looked at again from time to time.
 fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut Made, now: UnixMillis) {
-    let elsewhere = &world.record(key).elsewhere;
+    let elsewhere = &mut world.record(key).elsewhere;
     let refused = !elsewhere.of(name).is_empty();
     match elsewhere.is_fresh(name, now) {
         true if refused => {
             made.plan.look_again = made.plan.look_again.into_iter().chain([elsewhere.until()]).min();
         }
-        true => {}
+        true => elsewhere.registers(now),
         // Until it is read anew, the last answer stands.
         false if refused => made.ask_elsewhere = Some(name.to_owned()),
         false if made.plan.changes.iter().any(|change| change.action() == "create") => {
@@ -164,6 +166,15 @@ fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut
             made.ask_elsewhere = Some(name.to_owned());
         }
         false => {}
+    }
+}
+
+/// Two that began at the same moment have both registered it: that shows when it is read once more.
+fn after_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut Made, now: UnixMillis) {
+    match world.record(key).elsewhere.again() {
+        Some(at) if at <= now => made.ask_elsewhere = Some(name.to_owned()),
+        Some(at) => made.plan.look_again = made.plan.look_again.into_iter().chain([at]).min(),
+        None => {}
     }
 }
 

@@ -30,6 +30,7 @@ mod tests;
 use crate as krate;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::consul::{CheckStatus, Instance};
 use crate::empty_node::EmptyNode;
@@ -195,8 +196,6 @@ pub enum Stays {
     NoSlices,
     /// Its Service is missing, which must be confirmed first.
     Unconfirmed,
-    /// Another installation has registered the Service too.
-    Elsewhere,
     /// It is to get another ID, which is somebody else's.
     NewIdTaken,
     /// `--policy upsert-only`: nothing is removed.
@@ -212,6 +211,8 @@ pub struct Held {
     pub registrations: Vec<String>,
     /// Why.
     pub why: HeldBecause,
+    /// How long, if it is confirmed after that; none = time alone never ends it.
+    pub lasts: Option<Duration>,
 }
 
 /// What a person let go.
