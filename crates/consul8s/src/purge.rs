@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use consul8s_consul::Client;
-use consul8s_core::consul::{TxnOp, TxnOutcome};
+use consul8s_core::consul::TxnOp;
 use consul8s_core::empty_node::EmptyNode;
 use consul8s_core::identity::Identity;
 use consul8s_core::names;
@@ -168,10 +168,9 @@ async fn remove(client: &Client, target: &Target, desk: &Desk) -> anyhow::Result
             tracing::info!(owner = %target.owner, "nothing of it is left");
             return Ok(());
         }
-        let writes = found
-            .registrations
-            .iter()
-            .map(|change| async move { write(desk, change.ops()).await.inspect(|()| tracing::info!("{change}")) });
+        let writes = found.registrations.iter().map(|change| async move {
+            desk.write(change, change.ops()).await.inspect(|()| tracing::info!("{change}"))
+        });
         last = join_all(writes).await.into_iter().filter_map(Result::err).next_back();
         if last.is_none() {
             last = remove_nodes(client, desk, &found.nodes).await?;
@@ -197,7 +196,7 @@ async fn remove_nodes<C: ConsulApi>(consul: &C, desk: &Desk, names: &[String]) -
             }
             empty.push(clock.now());
             match EmptyNode::shown(&view, &empty, clock.now()) {
-                Ok(node) => match write(desk, vec![TxnOp::RemoveNode(node.clone())]).await {
+                Ok(node) => match desk.write(&node, vec![TxnOp::RemoveNode(node.clone())]).await {
                     Ok(()) => tracing::info!("{node}"),
                     Err(error) => last = Some(error),
                 },
@@ -213,11 +212,4 @@ async fn remove_nodes<C: ConsulApi>(consul: &C, desk: &Desk, names: &[String]) -
         first_reads = unproven;
     }
     Ok(last)
-}
-
-async fn write(desk: &Desk, ops: Vec<TxnOp>) -> Result<(), ApiError> {
-    match desk.submit(ops).await? {
-        TxnOutcome::Applied(_) => Ok(()),
-        TxnOutcome::Refused(refusals) => Err(desk::refused(&refusals)),
-    }
 }

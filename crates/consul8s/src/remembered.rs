@@ -136,7 +136,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Has the Lease say which registrations are held, as soon as that is known: their Services may be gone.
-    fn note_held(&self, leadership: &Leadership) {
+    pub(crate) fn note_held(&self, leadership: &Leadership) {
         let mut world = self.world();
         if !world.kube_synced() || !world.registry.synced() || self.queue.depth() > 0 {
             return;
@@ -169,8 +169,13 @@ impl World {
 
     /// This process writes now; what another held before stays held under the same id, and not longer for it.
     pub fn continue_holds(&mut self, noted: &BTreeMap<HoldId, HeldNote>) {
-        let mass = noted.iter().find_map(|(id, note)| Some(MassHold { id: id.clone(), since: note.since? }));
-        mass.into_iter().for_each(|hold| self.losses.continues(hold));
+        let mass = noted.iter().find_map(|(id, note)| {
+            let hold = MassHold { id: id.clone(), since: note.since? };
+            Some((hold, note.registrations))
+        });
+        if let Some((hold, registrations)) = mass {
+            self.losses.continues(hold, registrations);
+        }
     }
 
     /// A look at a Service, which began at `begun`, has ended and all that it wanted to write is written; `answered` says whether its

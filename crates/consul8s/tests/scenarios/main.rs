@@ -41,6 +41,8 @@
 //! | `to_consul/removal.rs`, `absence.rs` | §4 removal; holds, absence from fresh lists |
 //! | `to_consul/sources.rs`, `ids.rs`, `pods.rs`, `unready_nodes.rs`, `room.rs` | §4 sources and their order, IDs, endpoints, nodes, synthetic nodes |
 //! | `to_consul/input.rs`, `examples.rs` | bad input, by the reference's table; the reference's examples |
+//! | `to_consul/which.rs`, `compatibility.rs` | §1 suspended Services, `--default-sync`; §4 `consul-k8s` |
+//! | `to_consul/writing.rs`, `held.rs` | §4 only differences, IDs, room in the meta, addresses; holds over time |
 //! | `to_consul/restored.rs`, `wars.rs`, `loops.rs` | restored and replaced servers; S11; S7 |
 //! | `import/create.rs` | §3 ConsulImport: which Services are made, and how |
 //! | `import/removal.rs` | §3 ConsulImport: which Services go, and which stay |

@@ -22,8 +22,8 @@ const MASS_SERVICES: usize = 3;
 pub struct Ledger {
     losses: BTreeMap<ObjectKey, Loss>,
     hold: Option<MassHold>,
-    /// A hold of the process before this one, for what is found lost at the start.
-    before: Option<MassHold>,
+    /// A hold of the process before this one, and how many registrations it held: for what is found lost at the start.
+    before: Option<(MassHold, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,22 +77,22 @@ impl Ledger {
     pub fn held(&mut self, key: &ObjectKey, hold: &MassHold) {
         if let Some(loss) = self.losses.get_mut(key) {
             loss.state = State::Held;
-            if self.before.as_ref() == Some(hold) {
+            if self.before.as_ref().is_some_and(|(before, _)| before == hold) {
                 loss.since = loss.since.min(hold.since);
             }
             self.hold.get_or_insert_with(|| hold.clone());
         }
     }
 
-    /// The process that wrote before this one held registrations, under `hold.id`, the last of them since `hold.since`: what this one
-    /// holds, or finds to be held at its start, is the same hold and has lasted as long.
-    pub fn continues(&mut self, hold: MassHold) {
+    /// The process that wrote before this one held so many registrations, under `hold.id`, the last of them since `hold.since`: what this
+    /// one holds, or finds to be held at its start, is the same hold and has lasted as long. If it is more, it is another.
+    pub fn continues(&mut self, hold: MassHold, registrations: usize) {
         if let Some(mine) = &mut self.hold {
             mine.id = hold.id;
             let held = self.losses.values_mut().filter(|loss| loss.state == State::Held);
             held.for_each(|loss| loss.since = loss.since.min(hold.since));
         } else {
-            self.before = Some(hold);
+            self.before = Some((hold, registrations));
         }
     }
 
@@ -141,12 +141,12 @@ impl Ledger {
         self.hold.as_ref().map(|hold| MassHold { id: hold.id.clone(), since })
     }
 
-    /// Since when the registrations of a Service are lost, as far as is known.
+    /// Since when the registrations of a Service that `hold` holds are lost, as far as is known.
     #[must_use]
-    pub fn lost_since(&self, key: &ObjectKey) -> Option<UnixMillis> {
-        let since = self.losses.get(key)?.since;
-        let before = self.before.as_ref().map(|hold| hold.since);
-        Some(before.map_or(since, |before| since.min(before)))
+    pub fn lost_since(&self, key: &ObjectKey, hold: &MassHold) -> UnixMillis {
+        let since = self.losses.get(key).map_or(hold.since, |loss| loss.since);
+        let goes_on = self.before.as_ref().is_some_and(|(before, _)| before == hold);
+        if goes_on { since.min(hold.since) } else { since }
     }
 
     /// How many registrations are held.
@@ -173,7 +173,8 @@ impl Ledger {
             && lost >= MASS_REGISTRATIONS
             && lost * 100 >= MASS_PERCENT * (standing + gone);
         let first = others.iter().map(|loss| loss.since).chain(mine.map(|loss| loss.since)).min().unwrap_or(now);
-        let begun = self.hold.as_ref().or(self.before.as_ref()).cloned();
+        let before = self.before.as_ref().filter(|(_, registrations)| lost <= *registrations).map(|(hold, _)| hold);
+        let begun = self.hold.as_ref().or(before).cloned();
         mass.then(|| begun.unwrap_or_else(|| MassHold { id: HoldId::of_all(first), since: first }))
     }
 

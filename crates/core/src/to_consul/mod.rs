@@ -136,7 +136,8 @@ pub struct RegistrationPlan {
     pub look_again: Option<UnixMillis>,
     /// How many registrations want to go by absence or by a lost label: to be told to [`Ledger::note`], also when 0.
     pub loss: usize,
-    /// A node of our name is somebody else's, so that nothing at all is written; one Event on the Lease.
+    /// A node of our name is somebody else's, or may not be read or made with our token, so that nothing is registered; one Event on the
+    /// Lease.
     pub blocked: Option<Problem>,
     /// Another installation of this cluster has registered the Service: its condition is that one's to write.
     pub elsewhere: bool,

@@ -127,7 +127,7 @@ fn listed(why: Why<'_>) -> Option<u64> {
 
 /// When time ends a hold; none = it never does.
 fn ends(draft: &Draft<'_>, held: &Held) -> Option<UnixMillis> {
-    let since = draft.input.ledger.lost_since(draft.input.key).unwrap_or(held.hold.since);
+    let since = draft.input.ledger.lost_since(draft.input.key, &held.hold);
     held.lasts.map(|lasts| since.after(lasts))
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `two_clusters` | two API servers, the same names side by side; neither touches the other's |
 //! | `two_installations` | a Service that another installation has registered is `OwnershipConflict`, until that lets go |
+//! | `two_that_begin_at_once` | where both have registered a Service one lets go within 30 s, and the other keeps it |
 //! | `same_ids_by_mistake` | two clusters with one `--cluster-id`: the second reports it, writes and deletes nothing, and `-1` exits 1 |
 //! | `a_laptop_beside_it` | `-1` beside a running one: with its Lease it waits and exits 1, with another it reports; nothing changes |
 //! | `a_node_of_our_name_while_running` | to_kube goes on, one Event on the Lease; when the node is gone we make ours |
@@ -11,13 +12,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{EVENTS, Kube, Outcome, SERVICES, SOON, Scenario, World, eventually, scenario, so, text, view};
+use crate::harness::{
+    EVENTS, Kube, Outcome, Running, SERVICES, SOON, Scenario, World, eventually, scenario, so, text, view,
+};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(two_clusters),
     scenario!(two_installations),
+    scenario!(two_that_begin_at_once),
     scenario!(same_ids_by_mistake),
     scenario!(a_laptop_beside_it),
     scenario!(a_node_of_our_name_while_running),
@@ -93,6 +97,56 @@ async fn two_installations(world: &World) -> Outcome {
     second.counts("consul8s_problems", &[("reason", "OwnershipConflict")], |count| count == 0.0).await?;
     drop(elsewhere);
     Ok(())
+}
+
+async fn two_that_begin_at_once(world: &World) -> Outcome {
+    let names: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        world.create_to_consul(name, |_| ()).await?;
+    }
+    let second = world.allowed(world.program().lease("second")).await?;
+    let (first, second) = (world.start()?, second.start()?);
+    let registered = async |name: &str| {
+        let entries = world.consul.health(&world.own(name)).await?;
+        let of = |entry: &Value| text(&entry["Node"]["Meta"]["consul8s-installation"]);
+        Outcome::Ok(entries.iter().map(of).collect::<Vec<String>>())
+    };
+    eventually("each has registered some or the other has", SOON, async || {
+        for name in &names {
+            let by = registered(name).await?;
+            so(!by.is_empty(), || name.clone())?;
+        }
+        Ok(())
+    })
+    .await?;
+    // What the other would have written had it been as quick: an owner id that is smaller than any.
+    let name = &names[0];
+    let entry = world.consul.health(&world.own(name)).await?.remove(0)["Service"].clone();
+    let mut meta = entry["Meta"].clone();
+    meta["consul8s-owner"] = json!("0");
+    let body = json!({
+        "Node": world.own("theirs"), "Address": "127.0.0.1", "NodeMeta": { "consul8s-installation": "third/third" },
+        "Service": { "ID": entry["ID"], "Service": entry["Service"], "Address": entry["Address"], "Port": entry["Port"], "Meta": meta },
+    });
+    world.consul.put("/v1/catalog/register", &body).await?;
+    eventually("each is registered once", Duration::from_secs(30), async || {
+        for name in &names {
+            let by = registered(name).await?;
+            so(by.len() == 1, || format!("{name}: {by:?}"))?;
+        }
+        Ok(())
+    })
+    .await?;
+    assert_eq!(registered(name).await?, ["third/third"]);
+    let conflicts = async |program: &Running| {
+        Outcome::Ok(program.scrape().await?.count("consul8s_problems", &[("reason", "OwnershipConflict")]))
+    };
+    // Of each Service one of them says so, and of the one that a third has both do.
+    eventually("the others say so", SOON, async || {
+        let told = conflicts(&first).await? + conflicts(&second).await?;
+        so(told == 7.0, || told.to_string())
+    })
+    .await
 }
 
 async fn same_ids_by_mistake(world: &World) -> Outcome {

@@ -5,8 +5,10 @@ mod absence;
 mod access;
 mod addresses;
 mod clusters;
+mod compatibility;
 mod documented;
 mod examples;
+mod held;
 mod ids;
 mod input;
 mod loops;
@@ -25,6 +27,8 @@ mod settings;
 mod sources;
 mod unready_nodes;
 mod wars;
+mod which;
+mod writing;
 
 use crate::harness::Scenario;
 
@@ -54,6 +58,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         restored::SCENARIOS,
         wars::SCENARIOS,
         loops::SCENARIOS,
+        compatibility::SCENARIOS,
+        held::SCENARIOS,
+        which::SCENARIOS,
+        writing::SCENARIOS,
     ];
     files.concat().into_iter().map(Scenario::with_access_control).collect()
 }

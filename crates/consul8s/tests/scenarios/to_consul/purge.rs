@@ -3,6 +3,7 @@
 //! | scenario | promise |
 //! | --- | --- |
 //! | `purge_removes_ours_alone` | shows only without `--yes`; what others put on our node stays, and the node with it; then the empty node goes too |
+//! | `purge_beyond_a_gap` | a second node is found though the first was deleted |
 //! | `purge_respects_the_lease` | refuses while another process holds it |
 //! | `purge_without_kubernetes` | with `--owner-id` alone |
 
@@ -14,6 +15,7 @@ use crate::harness::{Outcome, Scenario, World, list, scenario, so, text};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(purge_removes_ours_alone).and_on_an_open_consul(),
+    scenario!(purge_beyond_a_gap),
     scenario!(purge_respects_the_lease),
     scenario!(purge_without_kubernetes),
 ];
@@ -61,6 +63,21 @@ async fn purge_removes_ours_alone(world: &World) -> Outcome {
     so(!node_exists(world, &node).await?, || format!("{node} stands"))?;
     let again = world.program().finish(&["purge", "--yes"]).await?;
     so(again.code == Some(0) && again.stdout.contains("0 registrations and 0 nodes"), || format!("{again:?}"))
+}
+
+async fn purge_beyond_a_gap(world: &World) -> Outcome {
+    let node = registered(world, &[]).await?;
+    let entry = world.registrations(&world.own("web")).await?.remove(0);
+    let third = format!("{node}-3");
+    let body = json!({
+        "Node": third, "Address": "127.0.0.1", "NodeMeta": entry["Node"]["Meta"],
+        "Service": { "ID": "far", "Service": world.own("far"), "Address": "10.94.0.1", "Port": 1, "Meta": entry["Service"]["Meta"] },
+    });
+    world.consul.put("/v1/catalog/register", &body).await?;
+    world.consul.remove_node(&node).await?;
+    let removed = world.program().finish(&["purge", "--yes"]).await?;
+    so(removed.code == Some(0) && removed.stdout.contains("1 registration and 1 node"), || format!("{removed:?}"))?;
+    so(!node_exists(world, &third).await?, || format!("{third} stands"))
 }
 
 async fn purge_respects_the_lease(world: &World) -> Outcome {

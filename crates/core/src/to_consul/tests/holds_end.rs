@@ -138,7 +138,7 @@ fn a_restart_releases_nothing() {
 #[test]
 fn a_restart_goes_on_with_the_hold_of_the_lease() {
     // Held since a while: after the two reads of the new process a third one ends it.
-    let long = format!("restart\nlater 600000\ncontinue h-3f9a2c 1002000 {THREE_MISSING}");
+    let long = format!("restart\nlater 600000\ncontinue h-3f9a2c 1002000 6 {THREE_MISSING}");
     rests(
         &[FOUR, THREE_MISSING, &long],
         &expect![[r#"
@@ -151,7 +151,7 @@ fn a_restart_goes_on_with_the_hold_of_the_lease() {
         =
     "#]],
     );
-    let not_long = format!("restart\nlater 60000\ncontinue h-3f9a2c 1002000 {THREE_MISSING}");
+    let not_long = format!("restart\nlater 60000\ncontinue h-3f9a2c 1002000 6 {THREE_MISSING}");
     let mut world = World::new();
     for step in [FOUR, THREE_MISSING, not_long.as_str()] {
         world.set(step);
@@ -164,7 +164,7 @@ fn a_restart_goes_on_with_the_hold_of_the_lease() {
 #[test]
 fn another_process_that_saw_it_too_takes_up_its_id() {
     let mut world = World::new();
-    for step in [FOUR, THREE_MISSING, "continue h-3f9a2c 900000"] {
+    for step in [FOUR, THREE_MISSING, "continue h-3f9a2c 900000 6"] {
         world.set(step);
         world.settle();
     }
@@ -257,4 +257,16 @@ fn true_on_the_service_counts_only_where_it_came_later() {
         let went = done.iter().any(|line| line.starts_with("deregister shop.s2@"));
         assert_eq!(went, goes, "{done:#?}");
     }
+}
+
+#[test]
+fn more_than_was_held_is_another_event() {
+    let mut world = World::new();
+    let more = format!("restart\nlater 600000\ncontinue h-3f9a2c 1002000 5 {THREE_MISSING}");
+    for step in [FOUR, more.as_str()] {
+        world.set(step);
+        world.settle();
+    }
+    let held = world.ledger.noted().expect("it is held");
+    assert!(held.id.as_str() != "h-3f9a2c" && held.since.0 >= 1_600_000, "{held:?}");
 }
