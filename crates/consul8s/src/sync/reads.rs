@@ -31,6 +31,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if let Some(name) = &plan.ask_elsewhere {
             let due = self.world().record(key).elsewhere.due();
             if due <= self.clock.now() {
+                // Where nothing waits for it, it can wait.
+                let can_wait = plan.waits_for.is_none();
+                let _slot = if can_wait { self.few.acquire().await.ok() } else { None };
                 self.read_elsewhere(key, name).await;
             }
         }
