@@ -110,7 +110,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     let mut made = Made { plan: consider(world, key, seen, wish, settings, now), ..Made::default() };
     match wish {
         Some(wish) if registered => after_registration(world, key, &wish.name, &mut made, now),
-        Some(wish) => first_registration(world, key, &wish.name, &mut made, now),
+        Some(wish) => first_registration(world, key, &wish.name, &mut made, (now, controller.dice.unit())),
         None => {}
     }
     world.losses.note(key, made.plan.loss, now);
@@ -169,14 +169,20 @@ fn consider(
 
 /// Two installations of one cluster would register a Service twice; so before it is registered for the first time it is read who has its
 /// name. Where another has registered it, that is looked at again from time to time.
-fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut Made, now: UnixMillis) {
+fn first_registration(
+    world: &mut World,
+    key: &ObjectKey,
+    name: &str,
+    made: &mut Made,
+    (now, share): (UnixMillis, f64),
+) {
     let elsewhere = &mut world.record(key).elsewhere;
     let refused = !elsewhere.of(name).is_empty();
     match elsewhere.is_fresh(name, now) {
         true if refused => {
             made.plan.look_again = made.plan.look_again.into_iter().chain([elsewhere.until()]).min();
         }
-        true => elsewhere.registers(now),
+        true => elsewhere.registers(now, share),
         // Until it is read anew, the last answer stands.
         false if refused => made.ask_elsewhere = Some(name.to_owned()),
         false if made.plan.changes.iter().any(|change| change.action() == "create") => {
