@@ -10,6 +10,7 @@ use crate::kube::{Endpoint, KubeSlice};
 use crate::names;
 
 use super::Input;
+use super::behind;
 use super::belongs::{self, Belongs};
 use super::id::{EndpointId, Ports};
 
@@ -30,6 +31,8 @@ pub struct Standing {
     pub used: bool,
     /// What was asked when they were written, as they say.
     pub applied_query: Option<Arc<HealthQuery>>,
+    /// The nodes that they say endpoints are on. Read only where that isn't remembered: after our start, and of what is inherited.
+    pub nodes: BTreeMap<EndpointId, String>,
     /// Endpoints on slices that are still another installation's, which is gone for good: nobody's drift.
     pub inherited: BTreeSet<EndpointId>,
     applied_text: Option<String>,
@@ -69,6 +72,9 @@ impl Standing {
         let kept = slice.annotations.get(names::SLICE_ABSENT_SINCE).map_or("", String::as_str);
         let (marks, used) = guard::parse_marks(kept);
         self.used |= used;
+        let asked = inherited || !input.memory.is_adopted();
+        let noted = slice.annotations.get(names::SLICE_NODES).filter(|_| asked);
+        let mut nodes = noted.map(|text| behind::parse(text)).unwrap_or_default();
         for endpoint in &slice.endpoints {
             let id = ports.as_ref().and_then(|ports| EndpointId::standing(slice, endpoint, ports));
             match id {
@@ -78,6 +84,9 @@ impl Standing {
                     }
                     if let Some(mark) = marks.get(&id.address) {
                         self.marks.insert(id.clone(), mark.clone());
+                    }
+                    if let Some(node) = nodes.remove(&id.address) {
+                        self.nodes.insert(id.clone(), node);
                     }
                     self.endpoints.entry(id).or_insert_with(|| endpoint.clone());
                 }

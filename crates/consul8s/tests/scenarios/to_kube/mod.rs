@@ -22,6 +22,7 @@ mod services;
 mod slices;
 mod staleness;
 mod warnings;
+mod while_down;
 mod zones;
 
 use crate::harness::Scenario;
@@ -50,6 +51,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scope::SCENARIOS,
         services::SCENARIOS,
         warnings::SCENARIOS,
+        while_down::SCENARIOS,
         zones::SCENARIOS,
     ];
     files.concat()
