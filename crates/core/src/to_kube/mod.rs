@@ -189,7 +189,15 @@ pub fn plan(input: &Input<'_>) -> EndpointPlan {
     let kept = standing.endpoints.iter().filter(|(id, _)| !wanted.contains_key(id) && !removals.contains_key(id));
     let kept: Vec<(EndpointId, Wanted)> =
         kept.map(|(id, endpoint)| (id.clone(), Wanted { endpoint: endpoint.clone(), instance: None })).collect();
-    let problems = warning::all(input, &standing, &judged, &published.decisions, &wanted, published.panic);
+    let problems = warning::all(&warning::Found {
+        input,
+        standing: &standing,
+        judged: &judged,
+        decisions: &published.decisions,
+        wanted: &wanted,
+        panic: published.panic,
+        ports: bench.ports(),
+    });
     let mut wanted = wanted;
     wanted.extend(kept);
     EndpointPlan {

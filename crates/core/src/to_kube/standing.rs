@@ -21,10 +21,10 @@ pub struct Standing {
     pub endpoints: BTreeMap<EndpointId, Endpoint>,
     /// Endpoints that no plan of ours could have made (a port or an address that we don't write).
     pub garbage: usize,
-    /// Owner id of another installation that fills this Service too.
-    pub other_installation: Option<String>,
-    /// Other managers' slices with a ready endpoint.
-    pub foreign_ready: usize,
+    /// Another installation that fills this Service too.
+    pub other_installation: Option<Other>,
+    /// Other managers' slices with a ready endpoint: their names and who manages them.
+    pub foreign_ready: Vec<(String, String)>,
     /// What our slices keep of holds that began earlier.
     pub marks: BTreeMap<EndpointId, Mark>,
     /// Whether they say that `consul8s/allow-removal: true` was used.
@@ -38,6 +38,17 @@ pub struct Standing {
     applied_text: Option<String>,
 }
 
+/// Another installation, as its slices tell of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Other {
+    /// Its owner id.
+    pub owner: String,
+    /// Its Lease, `NAMESPACE/NAME`; empty where they do not say.
+    pub installation: String,
+    /// How many slices of this Service are not ours.
+    pub slices: usize,
+}
+
 impl Standing {
     /// Reads the slices.
     #[must_use]
@@ -49,15 +60,25 @@ impl Standing {
             match belongs::of(slice, input.service, &input.settings.identity, input.abandoned) {
                 Belongs::Ours => standing.add(input, slice),
                 Belongs::OursOfAnother => {}
-                Belongs::OtherInstallation => {
-                    standing.other_installation = slice.annotations.get(names::SLICE_OWNER).cloned();
+                Belongs::OtherInstallation => standing.add_other(slice),
+                Belongs::Foreign if slice.endpoints.iter().any(|e| e.ready) => {
+                    let manager = slice.labels.get(names::LABEL_MANAGED_BY).cloned().unwrap_or_default();
+                    standing.foreign_ready.push((slice.key.name.clone(), manager));
                 }
-                Belongs::Foreign => {
-                    standing.foreign_ready += usize::from(slice.endpoints.iter().any(|e| e.ready));
-                }
+                Belongs::Foreign => {}
             }
         }
         standing
+    }
+
+    fn add_other(&mut self, slice: &KubeSlice) {
+        let said = |key: &str| slice.annotations.get(key).cloned().unwrap_or_default();
+        let other = self.other_installation.get_or_insert_with(|| Other {
+            owner: said(names::SLICE_OWNER),
+            installation: said(names::SLICE_INSTALLATION),
+            slices: 0,
+        });
+        other.slices += 1;
     }
 
     fn add(&mut self, input: &Input<'_>, slice: &KubeSlice) {

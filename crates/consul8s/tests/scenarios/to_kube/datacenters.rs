@@ -114,6 +114,11 @@ async fn failover_while_the_primary_is_dead(world: &World) -> Outcome {
     two.second.start_again().await.map_err(|why| why.to_string())?;
     let back = BACK_AFTER + Duration::from_secs(30);
     world.publishes_within(back, "web", &[&there]).await?;
-    so(program.log().contains("datacenter dc1 are used now"), || program.log())?;
+    so(
+        program
+            .log()
+            .contains("1 ready instance of datacenter dc1 is now used: datacenter dc2 has not answered for 10s"),
+        || program.log(),
+    )?;
     recorder.always("one ready", |endpoints| endpoints.len() == 1 && endpoints[0].ends_with(" ready"))
 }
