@@ -8,6 +8,7 @@
 //! | `orphaned` | `deletionPolicy: Orphan`: they stay ordinary Services, without our marks |
 //! | `suspended` | nothing is created, changed or deleted |
 //! | `consul_lost` | no answer and an empty Consul delete nothing |
+//! | `import_after_a_wipe` | Consul comes back empty, and so do we: no Service goes, of any type |
 //! | `definition_comes_and_goes` | the CRD is noticed within a minute; deleted, it deletes no Service |
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(orphaned),
     scenario!(suspended),
     scenario!(consul_lost).alone(),
+    scenario!(import_after_a_wipe).alone(),
     scenario!(definition_comes_and_goes)
         .alone()
         .only(Kind::Real, "the simulated API deletes no objects with their definition"),
@@ -196,5 +198,36 @@ async fn definition_comes_and_goes(world: &World) -> Outcome {
     let mut wanted = names.to_vec();
     wanted.sort();
     assert_eq!(services(world).await?, wanted, "a definition that goes deletes nothing");
+    Ok(())
+}
+
+async fn import_after_a_wipe(world: &World) -> Outcome {
+    define(world).await?;
+    // Consul has counted further than it will have after the wipe.
+    for _ in 0..40 {
+        world.consul.register(&world.instance("other")).await?;
+    }
+    let start = || world.program().flags(&["--import-removal-delay", "2s", "--removal-hold", "2s"]).start();
+    let program = start()?;
+    let [web, api] = two(world, json!({})).await?;
+    let [only] = world.registered_instances("other-one").await?;
+    let template = json!({ "metadata": { "name": "dns" }, "spec": { "type": "ExternalName" } });
+    import(world, "dns", json!({ "selector": { "names": [only.service] }, "template": template })).await?;
+    has_services(world, &[&web, &api, "dns"]).await?;
+    eventually("the Lease says how far Consul has counted", SOON, async || {
+        let lease = world.kube.get(crate::harness::LEASES, &world.namespace).await?;
+        so(!lease["metadata"]["annotations"]["consul8s/lineage"].is_null(), || format!("{lease:#}"))
+    })
+    .await?;
+    program.terminate(Duration::from_secs(5)).await?;
+    world.servers.wipe_consul().await?;
+    world.servers.start_consul().await?;
+    for _ in 0..2 {
+        let program = start()?;
+        program.counts("consul8s_leader", &[], |leads| leads == 1.0).await?;
+        sleep(Duration::from_secs(12)).await;
+        has_services(world, &[&web, &api, "dns"]).await?;
+        program.terminate(Duration::from_secs(5)).await?;
+    }
     Ok(())
 }

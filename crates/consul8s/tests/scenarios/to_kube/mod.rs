@@ -4,6 +4,7 @@ mod addresses;
 mod adoption;
 mod annotations;
 mod bad_input;
+mod combined;
 mod datacenters;
 mod documented;
 mod frozen;
@@ -44,6 +45,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         release::SCENARIOS,
         staleness::SCENARIOS,
         bad_input::SCENARIOS,
+        combined::SCENARIOS,
         guide::SCENARIOS,
         hostile::SCENARIOS,
         hostnames::SCENARIOS,
