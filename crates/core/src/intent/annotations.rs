@@ -121,7 +121,8 @@ pub const TABLE: &[Annotation] = table! {
 };
 
 /// Keys that we write ourselves, and that are no user's mistake.
-const WRITTEN_BY_US: &[&str] = &["consul8s/import", "consul8s/import-uid", "consul8s/adopted"];
+const WRITTEN_BY_US: &[&str] =
+    &["consul8s/import", "consul8s/import-uid", "consul8s/import-forgotten", "consul8s/adopted"];
 
 /// The row of a key.
 #[must_use]
