@@ -7,6 +7,8 @@
 //! | `deregistered_while_we_crashed` | the same on a node of the catalog whose `serfHealth` is passing, after a crash |
 //! | `gone_with_nodes_while_we_were_down` | their nodes are gone as well: one of three after a second read, the last one is held |
 //! | `moved_while_we_were_down` | the new port first, then the old one, at once |
+//! | `deregistered_between_two_runs` | `-1`, once in a while: the next one removes it, and ends with 0 |
+//! | `changed_by_people_while_we_were_down` | another Consul name, no label, a Service gone: at once, also where that leaves nothing |
 //! | `slices_of_an_older_version` | without nodes: not written for that, filled with the next write |
 
 use std::time::Duration;
@@ -24,6 +26,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(deregistered_while_we_crashed),
     scenario!(gone_with_nodes_while_we_were_down),
     scenario!(moved_while_we_were_down),
+    scenario!(deregistered_between_two_runs),
+    scenario!(changed_by_people_while_we_were_down),
     scenario!(slices_of_an_older_version),
 ];
 
@@ -144,6 +148,60 @@ async fn moved_while_we_were_down(world: &World) -> Outcome {
     let took = since.elapsed();
     so(took < AT_ONCE, || format!("it took {took:?}"))?;
     recorder.always("one ready", |endpoints| endpoints.iter().any(|endpoint| endpoint.ends_with(" ready")))?;
+    nothing_was_held(world, &program).await
+}
+
+async fn deregistered_between_two_runs(world: &World) -> Outcome {
+    let [one, two] = std::array::from_fn(|_| world.instance("web").checked("passing"));
+    for instance in [&one, &two] {
+        world.consul.agent_register(instance).await?;
+    }
+    world.create_to_kube("web", |_| ()).await?;
+    let run = async |code: i32| {
+        let finished = world.program().finish(&["-1"]).await?;
+        so(finished.code == Some(code), || format!("{finished:?}"))
+    };
+    run(0).await?;
+    publishes_all(world, "web", &[&one, &two]).await?;
+    for instance in [&one, &two] {
+        world.consul.agent_deregister(instance).await?;
+    }
+    run(0).await?;
+    let seen = crate::harness::view::endpoints(&world.kube.slices("web").await?);
+    so(seen.is_empty(), || format!("{seen:?}"))?;
+    // Without its node it is another matter.
+    let [lone] = world.registered_instances("web").await?;
+    run(0).await?;
+    world.consul.remove_node(&lone.node).await?;
+    run(5).await?;
+    publishes_all(world, "web", &[&lone]).await
+}
+
+async fn changed_by_people_while_we_were_down(world: &World) -> Outcome {
+    let mut instances = Vec::new();
+    for service in ["renamed", "emptied", "unlabelled", "deleted"] {
+        let [instance] = world.registered_instances(service).await?;
+        world.create_to_kube(service, |_| ()).await?;
+        instances.push(instance);
+    }
+    let [other] = world.registered_instances("other").await?;
+    let program = world.start()?;
+    for (service, instance) in ["renamed", "emptied", "unlabelled", "deleted"].into_iter().zip(&instances) {
+        publishes_all(world, service, &[instance]).await?;
+    }
+    program.terminate(Duration::from_secs(5)).await?;
+    world.kube.annotate("renamed", "consul8s/service.name", Some(&world.own("other"))).await?;
+    world.kube.annotate("emptied", "consul8s/service.name", Some(&world.own("nobody"))).await?;
+    world.kube.label("unlabelled", "consul8s_source", None).await?;
+    world.kube.delete(crate::harness::SERVICES, "deleted").await?;
+    let (program, since) = leading(world).await?;
+    publishes_all(world, "renamed", &[&other]).await?;
+    world.publishes("emptied", &[]).await?;
+    world.publishes("unlabelled", &[]).await?;
+    let took = since.elapsed();
+    so(took < AT_ONCE, || format!("it took {took:?}"))?;
+    // Whether a Service is gone or only missing from a list has to be asked.
+    world.publishes("deleted", &[]).await?;
     nothing_was_held(world, &program).await
 }
 
