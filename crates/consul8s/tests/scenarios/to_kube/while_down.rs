@@ -9,6 +9,7 @@
 //! | `moved_while_we_were_down` | the new port first, then the old one, at once |
 //! | `deregistered_between_two_runs` | `-1`, once in a while: the next one removes it, and ends with 0 |
 //! | `changed_by_people_while_we_were_down` | another Consul name, no label, a Service gone: at once, also where that leaves nothing |
+//! | `wiped_with_a_living_agent` | S10: Consul has forgotten everything, and the node is alive without its instance: held all the same |
 //! | `slices_of_an_older_version` | without nodes: not written for that, filled with the next write |
 
 use std::time::Duration;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 
 use super::holds::holds;
 use crate::harness::{
-    EVENTS, Instance, Outcome, Running, SLICES, SOON, Scenario, World, eventually, scenario, so, text,
+    EVENTS, Instance, LEASES, Outcome, Running, SLICES, SOON, Scenario, World, eventually, scenario, so, text,
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -28,6 +29,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(moved_while_we_were_down),
     scenario!(deregistered_between_two_runs),
     scenario!(changed_by_people_while_we_were_down),
+    scenario!(wiped_with_a_living_agent).alone(),
     scenario!(slices_of_an_older_version),
 ];
 
@@ -203,6 +205,44 @@ async fn changed_by_people_while_we_were_down(world: &World) -> Outcome {
     // Whether a Service is gone or only missing from a list has to be asked.
     world.publishes("deleted", &[]).await?;
     nothing_was_held(world, &program).await
+}
+
+async fn wiped_with_a_living_agent(world: &World) -> Outcome {
+    // Consul has counted further than it will have after the wipe.
+    for _ in 0..60 {
+        world.consul.register(&world.instance("other")).await?;
+    }
+    let instance = world.instance("web").checked("passing");
+    world.consul.agent_register(&instance).await?;
+    world.create_to_kube("web", |_| ()).await?;
+    let program = world.start()?;
+    publishes_all(world, "web", &[&instance]).await?;
+    eventually("the Lease says how far Consul has counted", SOON, async || {
+        let lease = world.kube.get(LEASES, &world.namespace).await?;
+        so(!lease["metadata"]["annotations"]["consul8s/lineage"].is_null(), || format!("{lease:#}"))
+    })
+    .await?;
+    program.terminate(Duration::from_secs(5)).await?;
+    // The agent of the server has lost its own memory as well.
+    world.servers.wipe_consul().await?;
+    world.servers.start_consul().await?;
+    let recorder = world.record("web").await?;
+    for _ in 0..2 {
+        let program = world.start()?;
+        holds(&program, 1.0).await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        holds(&program, 1.0).await?;
+        program.terminate(Duration::from_secs(5)).await?;
+    }
+    let program = world.start()?;
+    holds(&program, 1.0).await?;
+    world.consul.agent_register(&instance).await?;
+    holds(&program, 0.0).await?;
+    recorder.always("ready", |endpoints| endpoints == [line(&instance)])?;
+    // It is known again: what its agent says counts at once.
+    world.consul.agent_deregister(&instance).await?;
+    let took = world.publishes("web", &[]).await?;
+    so(took < AT_ONCE, || format!("it took {took:?}"))
 }
 
 async fn slices_of_an_older_version(world: &World) -> Outcome {
