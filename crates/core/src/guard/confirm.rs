@@ -95,6 +95,6 @@ pub(super) fn feed(absence: &mut Absence, case: &Case<'_>, id: &EndpointId, behi
             continue;
         }
         absence.node_read = Some(read.at);
-        absence.explicit = read.explicit(behind, &asked.name, absence.agreed() > 0);
+        absence.explicit = read.explicit(behind, asked, absence.agreed() > 0);
     }
 }

@@ -147,13 +147,16 @@ impl NodeReading {
         }
     }
 
-    /// The proof that the node is alive without what stood behind an endpoint of the service `name`, where it shows that. `missing` says
-    /// whether a consistent read of the service was without that endpoint: where only the node is remembered that has to tell.
+    /// The proof that the node is alive without what stood behind an endpoint of the service that `query` asks for, where it shows that. `missing` says
+    /// whether a consistent read of the service was without that endpoint: that has to tell where only the node is remembered, and where the
+    /// service is in a namespace, whose services the read of a node leaves out.
     #[must_use]
-    pub(crate) fn explicit(&self, behind: &Behind, name: &str, missing: bool) -> Option<NodeProof> {
+    pub(crate) fn explicit(&self, behind: &Behind, query: &HealthQuery, missing: bool) -> Option<NodeProof> {
         let without = match behind {
-            Behind::Instance(instance) => self.services.get(&instance.id).is_none_or(|other| other != name),
-            Behind::Node(_) => missing,
+            Behind::Instance(instance) if query.namespace.is_none() => {
+                self.services.get(&instance.id).is_none_or(|other| *other != query.name)
+            }
+            Behind::Instance(_) | Behind::Node(_) => missing,
         };
         let proven = self.whole && self.exists && self.alive && self.node == behind.node() && without;
         proven.then(|| NodeProof::of(&self.node, self.at))

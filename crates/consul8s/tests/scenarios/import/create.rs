@@ -10,6 +10,7 @@
 //! | `made_once` | `-1` makes and fills them, and ends |
 //! | `in_two_families` | `ipFamilies` and `ipFamilyPolicy`: filled in both |
 //! | `of_the_agents_own_datacenter` | named by `spec.datacenter`: as without it |
+//! | `odd_names` | whatever a service is called in Consul, its Service gets a legal name and is filled; a template that changes renames nothing |
 //! | `what_is_left_out` | Consul itself, mesh proxies and gateways, what comes from Kubernetes, what has a to_kube Service |
 
 use serde_json::{Value, json};
@@ -26,6 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(made_once),
     scenario!(in_two_families),
     scenario!(of_the_agents_own_datacenter),
+    scenario!(odd_names),
     scenario!(what_is_left_out),
 ];
 
@@ -249,4 +251,37 @@ async fn of_the_agents_own_datacenter(world: &World) -> Outcome {
     program.counts("consul8s_problems", &[], |count| count == 0.0).await?;
     world.consul.remove_service(&web.node, &web.id).await?;
     super::has_services_within(world, std::time::Duration::from_secs(60), &[]).await
+}
+
+async fn odd_names(world: &World) -> Outcome {
+    define(world).await?;
+    let odd = [
+        ("sp ace", "sp-ace"),
+        ("ümlaut", "mlaut"),
+        ("UPPER", "upper"),
+        ("a/b", "a-b"),
+        ("-dash", "dash"),
+        ("1st", "1st"),
+    ];
+    let (mut names, mut made, mut instances) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, legal) in odd {
+        let instance = crate::harness::Instance { service: world.own(name), ..world.instance("odd") };
+        world.consul.register(&instance).await?;
+        names.push(world.own(name));
+        made.push(world.own(legal));
+        instances.push(instance);
+    }
+    let _program = world.start()?;
+    import(world, "all", json!({ "selector": { "names": names } })).await?;
+    let wanted: Vec<&str> = made.iter().map(String::as_str).collect();
+    has_services(world, &wanted).await?;
+    for (name, instance) in made.iter().zip(&instances) {
+        world.publishes(name, &[&format!("{}:8080 ready", instance.address)]).await?;
+    }
+    stands(world, "all", "6/6/0 Ready=True Synced").await?;
+    let renamed = json!({ "spec": { "template": { "metadata": { "name": "svc-{name}" } } } });
+    world.kube.merge(IMPORTS, "all", &renamed).await?;
+    stands(world, "all", "6/6/0 Ready=True Synced").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    has_services(world, &wanted).await
 }
