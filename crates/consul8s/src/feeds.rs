@@ -14,7 +14,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::controller::Controller;
-use crate::leader::Gains;
+use crate::leader::Leadership;
 use crate::sentinel::Sentinels;
 use crate::stores::cluster_nodes::Turn;
 
@@ -81,11 +81,14 @@ where
 }
 
 /// Looks at everything whenever a claim to write was gained.
-pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, mut gains: Gains) {
+pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, leadership: Leadership) {
+    let mut gains = leadership.gains();
     loop {
         // One that was gained before anybody followed counts too.
         if gains.count() > 0 {
-            controller.leads();
+            // Taken out first: nothing else may be locked while it is.
+            let notes = leadership.notebook().borrow().clone();
+            controller.leads(&notes);
         }
         gains.changed().await;
     }

@@ -393,4 +393,10 @@ impl TxnRefusal {
     pub fn is_conflict(&self) -> bool {
         self.what.contains("index is stale")
     }
+
+    /// Whether our token may not do it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.what.contains("Permission denied")
+    }
 }
