@@ -106,6 +106,7 @@ impl Client {
             Read::Consistent => self.ask(&target, read).await?,
         };
         let mut meta = answer::meta(&whole.headers, whole.anonymous);
+        meta.polled = whole.polled;
         if meta.leaderless || meta.last_contact > MAX_LAST_CONTACT {
             self.transport.pool.distrust(whole.address);
         }

@@ -60,7 +60,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let marks = leadership.notebook().borrow().lineage.clone();
         let datacenters: BTreeMap<Datacenter, BTreeSet<ObjectKey>> = {
             let world = self.world();
-            let in_use = world.sources.datacenters();
+            let mut in_use = world.sources.datacenters();
+            for datacenter in self.imports.datacenters() {
+                in_use.entry(datacenter).or_default();
+            }
             in_use.into_iter().filter(|(datacenter, _)| all || world.lineages.is_unknown(datacenter)).collect()
         };
         for (datacenter, services) in datacenters {
@@ -85,6 +88,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             self.compare_lineage(&datacenter, index, marks.get(name).copied(), services);
             leadership.note(|notes| notes.saw(name, index));
         }
+        if !self.imports.is_settled() {
+            // What is made from the catalog has still to take it in.
+            return;
+        }
         for (datacenter, index) in self.world().lineages.settled() {
             leadership.note(|notes| notes.restarted(datacenter.as_deref().unwrap_or(AGENTS), index));
         }
@@ -106,6 +113,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             );
         }
         drop(world);
+        self.imports.lineage_changed(datacenter);
         services.into_iter().for_each(|key| self.queue.add(key));
     }
 

@@ -74,6 +74,8 @@ pub const TAINT_TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 pub const SLICE_ABSENT_SINCE: &str = "consul8s/absent-since";
 /// On our slices: the last valid settings of the Service, so that a restart knows them while its annotations are bad.
 pub const SLICE_APPLIED: &str = "consul8s/applied";
+/// On our slices: which Consul node each endpoint is on, so that a restart can ask whether its agent is alive.
+pub const SLICE_NODES: &str = "consul8s/nodes";
 /// On our slices: the owner id of the installation that wrote them.
 pub const SLICE_OWNER: &str = "consul8s/owner";
 /// On our slices: `LEASE_NAMESPACE/LEASE_NAME` of that installation.

@@ -253,6 +253,13 @@ pub trait KubeWriter: Send + Sync + 'static {
     /// Takes the marks of its import off a Service, as it was read; gone already is success.
     fn orphan_service(&self, service: &KubeService) -> impl Future<Output = Result<(), ApiError>> + Send;
 
+    /// Notes on a Service that was made for an import, as it was read, whether Consul has forgotten it; gone already is success.
+    fn remember_forgotten(
+        &self,
+        service: &KubeService,
+        forgotten: bool,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
+
     /// Sets the finalizers of an import, as it was read; gone already is success.
     fn set_finalizers(
         &self,

@@ -62,7 +62,10 @@ impl Faults {
             ),
             _ => Problem::new(
                 Reason::ConsulUnavailable,
-                format!("Consul does not answer as it should; what stands stays, and it is asked again: {error}"),
+                format!(
+                    "Consul does not answer as it should; what stands stays, and it is asked again; see that it runs, has a leader, and \
+                     is what --consul names: {error}"
+                ),
             ),
         })
     }

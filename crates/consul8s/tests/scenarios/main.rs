@@ -25,6 +25,8 @@
 //! | `to_kube/hostnames.rs` | §2 hostnames, with a name server |
 //! | `to_kube/guide.rs` | the examples of docs/guides/to-kubernetes.md |
 //! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
+//! | `to_kube/combined.rs` | settings and events that meet |
+//! | `to_kube/while_down.rs` | S3 after a restart: what happened while nobody ran |
 //! | `to_kube/release.rs` | §5 `release` |
 //! | `to_consul/documented.rs` | §4 registration; the original's manifest for this direction |
 //! | `to_consul/settings.rs` | §4 annotations: addresses, ID, name, port, tags, remove_registration |

@@ -285,7 +285,7 @@ fn a_frozen_service_keeps_its_name_over_a_restart() {
             blog/web:
             SharedName: the Consul name "web" is that of the Service shop/web, which had it first; to share it, both must say so in consul8s/service.name, or give another name there
             shop/web:
-            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force
+            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force until it is corrected or removed
             · shop.web@consul8s-me: stays: frozen, only its check follows
         "#]],
     );
