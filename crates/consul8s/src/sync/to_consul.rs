@@ -12,7 +12,6 @@ use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::problem::Problem;
 use consul8s_core::settings::{Direction, Settings};
 use consul8s_core::time::UnixMillis;
-use consul8s_core::to_consul::nodes::Marks;
 use consul8s_core::to_consul::{
     self, Before, HeldBecause, Input, Missing, RegistrationChange, RegistrationPlan, Seen, node_port, original,
 };
@@ -67,7 +66,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     if service.is_none() {
         // What was removed may stand again, as in a Consul that was restored: then that its Service is missing must be found out anew.
         let list = world.cluster.version();
-        let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+        let marks = settings.marks();
         let known = world.cluster.saw(world.registry.nodes().highest_version(&marks));
         world.record(key).gone.get_or_insert_with(Gone::missing).found_in(list, known);
     }
@@ -77,7 +76,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         _ => None,
     };
     let last_valid = last_valid.as_ref();
-    let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+    let marks = settings.marks();
     let standing = world.registry.nodes().standing(key, &marks);
     let registered = !standing.is_empty();
     let there = service.zip(intent);
