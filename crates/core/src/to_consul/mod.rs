@@ -16,6 +16,7 @@ pub mod nodes;
 pub mod original;
 pub mod readiness;
 mod register;
+mod registration;
 mod release;
 pub mod removal;
 pub mod sources;

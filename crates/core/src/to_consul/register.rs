@@ -5,19 +5,20 @@ use std::time::Duration;
 
 use crate::consul::{Instance, Registration, ServiceId};
 use crate::evidence::{Evidence, Successor, UserIntent};
-use crate::intent::to_consul::{MAX_META_VALUE, OnDelete, ToConsul};
+use crate::intent::to_consul::ToConsul;
 use crate::kube::{KubeService, ObjectKey};
 use crate::names;
 use crate::problem::{Problem, Reason, clean};
 use crate::settings::{Direction, Policy};
 
-use super::candidate::{Candidate, Subject};
+use super::candidate::Subject;
 use super::change::{Before, RegistrationChange, same_check, same_service};
 use super::cluster::Cluster;
 use super::nodes::{Marks, Standing, key_of, record};
-use super::readiness::{Readiness, Verdict};
+use super::readiness::Readiness;
+use super::registration::{as_it_stands, registration};
 use super::removal::{self, Why};
-use super::{Decision, Fate, Input, RegistrationPlan, Stays, called, ids, release, sources};
+use super::{Decision, Fate, Input, RegistrationPlan, Stays, called, ids, sources};
 
 /// How long to wait for another Service's registration to go before its ID is taken.
 const WAIT_FOR_ID: Duration = Duration::from_secs(5);
@@ -322,81 +323,4 @@ impl<'a> Draft<'a> {
         );
         Some((owner, Problem::new(Reason::OwnershipConflict, message)))
     }
-}
-
-/// A registration with everything that the contract asks for; its node is chosen later.
-fn registration(
-    service: &KubeService,
-    wish: &ToConsul,
-    candidate: &Candidate,
-    id: ServiceId,
-    (status, output): Verdict,
-    marks: &Marks<'_>,
-) -> Registration {
-    Registration {
-        node: String::new(),
-        id,
-        name: wish.name.clone(),
-        address: candidate.address.clone(),
-        port: candidate.port,
-        tags: wish.tags.clone(),
-        meta: meta(service, wish, candidate, marks),
-        weight: wish.weight,
-        status,
-        output,
-    }
-}
-
-fn meta(service: &KubeService, wish: &ToConsul, candidate: &Candidate, marks: &Marks<'_>) -> BTreeMap<String, String> {
-    let ObjectKey { namespace, name } = &service.key;
-    let endpoint = matches!(candidate.subject, Subject::Endpoint { .. });
-    let (kind, of) = candidate.target.as_ref().map_or(("Service", name), |(kind, name)| (kind.as_str(), name));
-    let mut meta = wish.meta.clone();
-    // Consul refuses a longer value, and with it the registration; only a slice's author can write such a zone.
-    let mut set = |key: &str, value: &str| {
-        if value.len() <= MAX_META_VALUE {
-            meta.insert(key.to_owned(), value.to_owned());
-        }
-    };
-    set(names::META_EXTERNAL_SOURCE, "kubernetes");
-    set(names::META_K8S_NS, namespace);
-    set(names::META_K8S_REF_KIND, kind);
-    set(names::META_K8S_REF_NAME, of);
-    set(names::META_OWNER, &marks.identity.owner);
-    set(names::META_CLUSTER, &marks.identity.cluster);
-    set(names::META_UID, &service.uid);
-    set(names::META_RV, &service.resource_version);
-    if endpoint {
-        set(names::META_SERVICE, name);
-    }
-    if let Some(node) = &candidate.node {
-        set(names::META_K8S_NODE, node);
-    }
-    if let Some(zone) = &candidate.zone {
-        set(names::META_K8S_ZONE, zone);
-    }
-    if wish.on_delete == OnDelete::Keep {
-        set(names::META_ON_DELETE, "keep");
-    }
-    if release::says_all(service) {
-        set(names::META_ALLOW_REMOVAL, "used");
-    }
-    meta
-}
-
-/// What stands, with another check; none where somebody has made of it what can't be written back.
-fn as_it_stands(standing: &Standing<'_>, (status, output): Verdict) -> Option<Registration> {
-    let service = standing.service;
-    Some(Registration {
-        node: standing.node.to_owned(),
-        id: ServiceId::new(service.id.clone())?,
-        name: service.name.clone(),
-        address: service.address.clone(),
-        port: u16::try_from(service.port).ok()?,
-        tags: service.tags.clone(),
-        meta: service.meta.clone(),
-        weight: u16::try_from(service.weight).ok()?,
-        status,
-        output,
-    })
 }
