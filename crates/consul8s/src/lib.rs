@@ -20,6 +20,7 @@ pub mod flag_values;
 pub mod import;
 pub mod invocation;
 pub mod leader;
+pub mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod neighbours;
