@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    logging::start(cli.flags.log_level, cli.flags.log_format);
+    let _rest = logging::start(cli.flags.log_level, cli.flags.log_format);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
