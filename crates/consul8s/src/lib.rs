@@ -14,6 +14,7 @@ mod config_rules;
 pub mod controller;
 pub mod counted;
 pub mod demo;
+pub mod descriptors;
 pub mod dice;
 pub mod feeds;
 pub mod flag_values;
