@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{key, seconds};
 use crate::clock::{BootClock, Clock};
-use crate::controller::Controller;
+use crate::controller::{Controller, WORKERS};
 use crate::leader::{Election, Fenced, Keeper, Leadership};
 use crate::metrics::{Metrics, Snapshot};
 use crate::sync::writers::Writers;
@@ -322,4 +322,24 @@ async fn a_write_that_was_under_way_when_the_machine_fell_asleep_takes_no_furthe
     };
     let error = one.leadership.under(&claim, write).await.unwrap_err();
     assert_eq!((error.kind, steps), (ErrorKind::Timeout, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_services_are_looked_at_side_by_side_than_there_are_slots() {
+    const SERVICES: usize = 200;
+    let worlds = Worlds::new();
+    let _one = Replica::start(&worlds, "one");
+    sleep(seconds(5.0)).await;
+    // Each write takes a second, so what is written within less was under way side by side.
+    worlds.kube.set_faults(|faults| faults.delay = seconds(1.0));
+    for number in 0..SERVICES {
+        worlds.service(&format!("s{number}"), "consul", &json!({"consul8s/service.name": "web"}));
+    }
+    let mut standing = Vec::new();
+    for _ in 0..100 {
+        sleep(seconds(0.1)).await;
+        standing.push(worlds.endpoints() / 2);
+    }
+    let most = standing.windows(10).map(|second| second[9] - second[0]).max();
+    assert_eq!((most, standing.last()), (Some(WORKERS), Some(&(SERVICES + 1))), "{standing:?}");
 }
