@@ -1,5 +1,6 @@
 //! `cargo xtask test`: what a change must pass, in one table.
 
+mod beside;
 mod deny;
 
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ struct Step {
 enum Work {
     /// `cargo ARGUMENTS`.
     Cargo(&'static [&'static str]),
+    /// `cargo ARGUMENTS` twice, at the same time; of the second the output comes when it has ended.
+    Beside(&'static [&'static str], &'static [&'static str]),
     /// `cargo COMPONENT ARGUMENTS`, where the component must have been installed besides cargo.
     Component { component: &'static str, arguments: &'static [&'static str] },
     /// `cargo doc`, warnings being errors.
@@ -43,6 +46,9 @@ enum Fast {
     Skip,
     Instead(Work),
 }
+
+/// Their names begin with `scenario::`, and those of no other test contain that.
+const SCENARIOS: &[&str] = &["test", "--package", "consul8s", "--test", "scenarios"];
 
 /// In this order: what fails soonest and is mended easiest comes first.
 const STEPS: &[Step] = &[
@@ -67,7 +73,8 @@ const STEPS: &[Step] = &[
     Step {
         name: "tests",
         about: "unit, property, simulated and real tests",
-        work: Work::Cargo(&["test", "--workspace"]),
+        // The scenarios mostly wait, the others mostly compute.
+        work: Work::Beside(SCENARIOS, &["test", "--workspace", "--", "--skip", "scenario::"]),
         // Every test that starts real servers has one of these in its name, or lies in the testbed's own crate.
         fast: Fast::Instead(Work::Cargo(&[
             "test",
@@ -142,6 +149,7 @@ impl Work {
     async fn run(self) -> Result<()> {
         match self {
             Self::Cargo(arguments) => run_cargo(arguments, &[]).await,
+            Self::Beside(one, other) => beside::run(one, other).await,
             Self::Component { component, arguments } => {
                 require(component, arguments).await?;
                 run_cargo(arguments, &[]).await

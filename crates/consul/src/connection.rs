@@ -19,9 +19,6 @@ use crate::dial::{Stream, reason};
 /// HTTP/2 pings, so that a dead peer shows while polls wait for minutes.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request over an HTTP/2 connection younger than this counts as the first over it (see [`Lent::fresh`]): longer than a healthy
-/// watch rests between two polls.
-const YOUNG: Duration = Duration::from_secs(2);
 
 /// A request without a body, or with a small one.
 pub(crate) type Outgoing = Request<Full<Bytes>>;
@@ -74,7 +71,7 @@ impl Shared {
         Some(Lent {
             sender: Sender::Http2(self.sender.clone()),
             address: self.address,
-            fresh: self.born.elapsed() < YOUNG,
+            born: Some(self.born),
             reused: true,
             revision: self.revision,
             hold: Hold::Stream(self.streams.clone()),
@@ -86,9 +83,9 @@ impl Shared {
 pub(crate) struct Lent {
     sender: Sender,
     pub(crate) address: usize,
-    /// Whether Consul may be another one than the caller's last answer came from: no blocking query with an old index may go out
-    /// first, since one above Consul's own index would wait for nothing.
-    pub(crate) fresh: bool,
+    /// When it was opened; none where it has carried requests since. Consul may be another one than the caller's last answer came from:
+    /// no blocking query with an old index may go out first, since one above Consul's own index would wait for nothing.
+    pub(crate) born: Option<Instant>,
     /// Whether it may have died since it carried its last request.
     pub(crate) reused: bool,
     /// The dialer's revision when it was opened.
@@ -131,7 +128,7 @@ impl Lent {
         Lent {
             sender: Sender::Http1(idle.sender),
             address: idle.address,
-            fresh: false,
+            born: None,
             reused: true,
             revision: idle.revision,
             hold: Hold::Slot(idle.slot),
@@ -182,7 +179,8 @@ pub(crate) async fn http1(stream: Box<dyn Stream>, address: usize, permit: Owned
         drop(held);
     });
     let hold = Hold::Slot(slot);
-    Ok(Lent { sender: Sender::Http1(sender), address, fresh: true, reused: false, revision: None, hold })
+    let born = Some(Instant::now());
+    Ok(Lent { sender: Sender::Http1(sender), address, born, reused: false, revision: None, hold })
 }
 
 /// Puts an HTTP/2 connection into service. Its task ends with its last handle.

@@ -20,6 +20,7 @@ mod lenient;
 mod node_watch;
 mod pace;
 mod pool;
+mod recent;
 mod request;
 mod secret;
 mod tls;

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::config::Address;
 use crate::connection::{self, Idle, Lent, Shared};
 use crate::dial::Dialer;
+use crate::recent::Recent;
 use crate::tls::LOOK_EVERY;
 
 /// Requests on one HTTP/2 connection. RFC 9113 asks every server for at least 100; Go allows 250, some proxies 100 or 128. What
@@ -51,6 +52,8 @@ pub(crate) struct Pool {
     turns_of_events: watch::Sender<u64>,
     /// When that was last told for the latter reason.
     restored_at: Mutex<Option<Instant>>,
+    /// What was answered over connections that are still young.
+    pub(crate) recent: Recent,
     state: Mutex<State>,
     watch_slots: Arc<Semaphore>,
     reserved_slots: Arc<Semaphore>,
@@ -78,6 +81,7 @@ impl Pool {
             current: AtomicUsize::new(0),
             turns_of_events: watch::Sender::new(0),
             restored_at: Mutex::default(),
+            recent: Recent::default(),
             state: Mutex::default(),
             watch_slots: Arc::new(Semaphore::new(watch)),
             reserved_slots: Arc::new(Semaphore::new(reserved)),
@@ -231,6 +235,7 @@ impl Pool {
             let revision = self.dialer.revision();
             match self.dialer.dial(&self.addresses[at]).await {
                 Ok(dialed) => {
+                    self.recent.opened();
                     self.current.store(at, Ordering::Relaxed);
                     return self.adopt(dialed, at, revision, slot).await.map_err(|error| self.unreachable(at, &error));
                 }

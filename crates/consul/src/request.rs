@@ -16,7 +16,7 @@ const MAX_WAIT: Duration = Duration::from_secs(600);
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// A path below the address, with its query. No secret ever stands in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Target(String);
 
 impl Target {

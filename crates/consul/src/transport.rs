@@ -127,7 +127,9 @@ impl Transport {
             attempt += 1;
             let mut lent = self.connect(call).await?;
             let address = self.pool.address(lent.address).clone();
-            let fresh_target = call.fresh_target.as_ref().filter(|_| lent.fresh);
+            let may_be_another =
+                |target: &&Target| lent.born.is_some_and(|born| self.pool.recent.may_be_another(target, born));
+            let fresh_target = call.fresh_target.as_ref().filter(may_be_another);
             let (target, indexed) = (fresh_target.unwrap_or(&call.target), fresh_target.is_none());
             let name = format!("{} {}{}", call.method, address, target.as_str());
             let request = self.request(call, target, &address, lent.is_http2(), token.clone())?;
@@ -160,6 +162,9 @@ impl Transport {
                 Ok(Ok((status, headers, body))) => {
                     let address = lent.address;
                     self.pool.give_back(lent);
+                    if status == StatusCode::OK {
+                        self.pool.recent.answered(call.fresh_target.as_ref().unwrap_or(&call.target), sent);
+                    }
                     let (anonymous, took) = (token.is_none(), sent.elapsed());
                     return Ok(Whole { call: name, status, headers, body, anonymous, address, indexed, took });
                 }

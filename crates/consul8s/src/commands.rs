@@ -36,10 +36,6 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Worker threads, beside the main one, which works too: the work is waiting, and memory that is freed in one thread is of little use to
-/// another (measured with 1,000 Services: 7 MiB less where all share one arena).
-const WORKERS: usize = 1;
-
 /// The whole program: arguments, environment, signals, exit code.
 pub fn main() -> ExitCode {
     let cli = match invocation::read(std::env::args_os(), &|name| std::env::var(name).ok()) {
@@ -47,7 +43,8 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let _rest = logging::start(cli.flags.log_level, cli.flags.log_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build() {
+    // One thread: the work is waiting, and memory that one thread frees is of little use to another, as each has an arena of its own.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             tracing::error!(%error, "cannot start: no thread or file descriptor is to be had");

@@ -15,6 +15,9 @@ const WAITING: usize = 2048;
 /// For the rest, at the end: a reader that has not taken it by then takes nothing.
 const REST_WITHIN: Duration = Duration::from_secs(1);
 
+/// It does next to nothing.
+const STACK_BYTES: usize = 128 * 1024;
+
 enum Message {
     Line(Vec<u8>),
     /// All before this was written.
@@ -37,7 +40,8 @@ pub(super) fn start(out: impl Write + Send + 'static) -> (Log, Rest) {
     let lost = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&lost);
     // Where no thread is to be had there is no log; the runtime then gets none either, and the exit code says so.
-    let _ = thread::Builder::new().name("log".to_owned()).spawn(move || write_all(out, &taken, &counted));
+    let thread = thread::Builder::new().name("log".to_owned()).stack_size(STACK_BYTES);
+    let _ = thread.spawn(move || write_all(out, &taken, &counted));
     (Log { lines: lines.clone(), lost }, Rest(lines))
 }
 

@@ -73,7 +73,7 @@ use harness::{Kind, Scenario, Stage};
 use libtest_mimic::{Arguments, Trial};
 
 /// Scenarios mostly wait, so more than the machine has cores.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -82,6 +82,9 @@ fn main() -> ExitCode {
     let stage = Arc::new(Stage::new(runtime.handle().clone()));
     let trials = [Kind::Sim, Kind::Real, Kind::Acl].into_iter().flat_map(|kind| trials(&stage, kind)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
+    if !arguments.list {
+        stage.tell_slowest();
+    }
     // The servers end with the stage, while the runtime that some of them live in is still there.
     drop(stage);
     conclusion.exit_code()
@@ -102,7 +105,7 @@ fn trials(stage: &Arc<Stage>, kind: Kind) -> Vec<Trial> {
             Kind::Real => "real",
             Kind::Acl => "acl",
         };
-        Trial::test(format!("{world}::{}", scenario.name), move || stage.play(scenario, kind))
+        Trial::test(format!("scenario::{world}::{}", scenario.name), move || stage.play(scenario, kind))
     };
     spread(all.filter(|scenario| scenario.plays_on(kind)).collect()).into_iter().map(trial).collect()
 }

@@ -5,9 +5,9 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
 use tokio::runtime::Handle;
@@ -80,11 +80,16 @@ pub(crate) struct Stage {
     alone: Semaphore,
     played: AtomicUsize,
     played_again: AtomicUsize,
+    /// How long each took, with its name.
+    times: std::sync::Mutex<Vec<(Duration, String)>>,
 }
 
 /// So many of the five hundred scenarios of a run may be played a second time before a failure counts. Several servers and programs share a
 /// few cores with whoever else is on the machine, so that now and then a wait is over too soon; what fails more often, or twice, is broken.
 const SECOND_TRIES: usize = 6;
+
+/// So many are told of in the end.
+const SLOWEST: usize = 15;
 
 /// Real servers that scenarios share, and how many more may.
 struct Shared {
@@ -102,12 +107,25 @@ impl Stage {
         remember_panics();
         let none = || Mutex::new(Shared { pair: Err(String::new()), left: 0 });
         let (played, played_again) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Stage { runtime, real: none(), acl: none(), alone: Semaphore::new(1), played, played_again }
+        let times = std::sync::Mutex::default();
+        Stage { runtime, real: none(), acl: none(), alone: Semaphore::new(1), played, played_again, times }
+    }
+
+    /// Tells which took longest: what to look at when a run takes too long.
+    pub(crate) fn tell_slowest(&self) {
+        let mut times = std::mem::take(&mut *self.times.lock().unwrap_or_else(PoisonError::into_inner));
+        times.sort_by(|one, other| other.cmp(one));
+        let lines = times.iter().take(SLOWEST).map(|(took, name)| format!("  {:>5.1} s  {name}", took.as_secs_f64()));
+        told(&format!("the slowest:\n{}", lines.collect::<Vec<_>>().join("\n")));
     }
 
     /// Plays one scenario on this thread. A failure says why and shows the end of the program's logs, also where it passes the second time.
     pub(crate) fn play(&self, scenario: Scenario, kind: Kind) -> Result<(), Failed> {
-        let Err(why) = self.runtime.block_on(self.turn(scenario, kind, "")) else { return Ok(()) };
+        let began = Instant::now();
+        let played = self.runtime.block_on(self.turn(scenario, kind, ""));
+        let time = (began.elapsed(), format!("{kind:?}::{}", scenario.name));
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).push(time);
+        let Err(why) = played else { return Ok(()) };
         if self.played_again.fetch_add(1, Ordering::SeqCst) >= SECOND_TRIES {
             return Err(Failed::from(why));
         }
