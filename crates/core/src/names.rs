@@ -86,7 +86,8 @@ pub const MANAGED_BY: &str = "controller.consul8s.io";
 pub const LEASE_LINEAGE: &str = "consul8s/lineage";
 /// On the Lease: resourceVersion of a list of Services that was believed although registrations had been written from a newer one.
 pub const LEASE_LIST_MARK: &str = "consul8s/list-mark";
-/// On the Lease: the registrations that are held, by hold, `h-3f9a2c=12`. Their Services may be gone, so nothing else could tell.
+/// On the Lease: the registrations that are held, by hold, `h-3f9a2c=12@1764291600000` (how many, and since when in Unix milliseconds). Their
+/// Services may be gone, so nothing else could tell.
 pub const LEASE_HELD: &str = "consul8s/held";
 /// Kubernetes' label for the writer of a slice.
 pub const LABEL_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";

@@ -318,3 +318,17 @@ fn hashicorps_switch_opts_in_and_out() {
     assert!(intent("false", Some("kubernetes"), &compatible), "our label wins");
     assert!(!intent("true", Some("none"), &compatible), "our label wins");
 }
+
+#[test]
+fn named_ports_that_have_no_room_are_told() {
+    let port = |n: u16| ServicePort { name: format!("p{n}"), port: n, ..ServicePort::default() };
+    let with = |ports: u16| KubeService {
+        ports: (1..=ports).map(port).collect(),
+        ..service(&[("consul8s/service.meta.team", "a")])
+    };
+    let (wish, warnings) = parse(&with(50), &settings()).unwrap();
+    assert_eq!((wish.meta.len(), warnings), (51, Vec::new()));
+    let (wish, warnings) = parse(&with(52), &settings()).unwrap();
+    assert_eq!(wish.meta.len(), 51);
+    expect!["UnmappedPorts: Consul takes 51 pairs of meta beside ours, so that 2 of the Service's named ports stand in none: p51, p52; have fewer ports, or fewer annotations consul8s/service.meta.KEY"].assert_eq(&warnings[0].to_string());
+}
