@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use consul8s_core::claim::Timing;
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
 use consul8s_core::settings::Direction;
@@ -16,8 +17,6 @@ use crate::stores::denied;
 use crate::stores::record::{State, Told};
 use crate::sync::writers::Writers;
 
-/// How long the Lease is waited for: as long as it takes until one whose holder died has run out, and to take it then.
-pub(crate) const CLAIM_WITHIN: Duration = Duration::from_secs(17);
 /// How long either side may take to answer at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to be done, with confirming reads (up to 10 s apart) and retries.
@@ -82,7 +81,7 @@ async fn wait<K: KubeApi, C: ConsulApi>(
     leadership: Option<&Leadership>,
 ) -> anyhow::Result<usize> {
     if let Some(leadership) = leadership {
-        let gained = leadership.wait(CLAIM_WITHIN).await;
+        let gained = leadership.wait_for_the_lease(Timing::default().lease).await;
         gained.map_err(|why| anyhow::anyhow!("may not write, so nothing was done: {why}"))?;
     }
     let started = Instant::now();

@@ -283,16 +283,11 @@ pub fn plan(input: &Input<'_>) -> RegistrationPlan {
             removal::all(&mut draft, Why::Intent(intent));
             original::removed(&mut draft, service, wish, Evidence::Intent(intent));
         }
-        Asked::OnlyChecks(service) => match draft.forbidden() {
-            // A rule is not put off by annotations that can't be read.
-            Some(problem) => {
-                draft.plan.problems.push(problem);
-                removal::all(&mut draft, Why::Intent(UserIntent::NotAllowed));
-            }
-            None => draft.only_checks(service),
-        },
+        // A rule is put off neither by annotations that can't be read nor by `consul8s/suspend`.
+        Asked::OnlyChecks(service) if !draft.gives_up_what_is_forbidden() => draft.only_checks(service),
+        Asked::Leave if !draft.gives_up_what_is_forbidden() => draft.stay(Stays::Suspended),
+        Asked::OnlyChecks(_) | Asked::Leave => {}
         Asked::Nothing(why) => removal::all(&mut draft, why),
-        Asked::Leave => draft.stay(Stays::Suspended),
     }
     draft.finish()
 }

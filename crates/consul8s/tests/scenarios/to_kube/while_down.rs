@@ -23,7 +23,7 @@ use crate::harness::{
 };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(deregistered_while_we_were_down).with_access_control(),
+    scenario!(deregistered_while_we_were_down).and_on_an_open_consul(),
     scenario!(deregistered_while_we_crashed),
     scenario!(gone_with_nodes_while_we_were_down),
     scenario!(moved_while_we_were_down),
