@@ -21,8 +21,14 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                 registry.hide(number, now);
                 return Turned::default();
             }
-            if hides(&answer.meta) {
+            if may_hide(&answer.meta) {
+                let shown = view.as_ref().map_or(0, |view| view.services.len());
                 view = registry.with_hidden_services(number, view);
+                let kept = view.as_ref().map_or(0, |view| view.services.len());
+                registry
+                    .doubt_if(number, answer.meta.polled && (kept > shown || answer.body.is_none() && view.is_some()));
+            } else {
+                registry.shows(number);
             }
             registry.take_in_services(number, view, answer.meta.index, now)
         });
@@ -33,8 +39,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     pub fn node_checks_told(&self, number: usize, answer: &Answer<Arc<Vec<Check>>>, lineage_broken: bool) {
         self.node_told(lineage_broken, |registry, now| {
             let mut checks = (*answer.body).clone();
-            if hides(&answer.meta) {
+            if may_hide(&answer.meta) {
+                let shown = checks.len();
                 checks = registry.with_hidden_checks(number, &checks);
+                registry.doubt_if(number, answer.meta.polled && checks.len() > shown);
             }
             registry.take_in_checks(number, &checks, answer.meta.index, now)
         });
@@ -75,7 +83,12 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 
     /// The watch of one of our nodes' services had a good answer without news.
     pub fn node_services_confirmed(&self, number: usize, meta: &AnswerMeta) {
-        self.node_confirmed(|registry, now| registry.services_confirmed(number, meta.index, now));
+        self.node_confirmed(|registry, now| {
+            if !may_hide(meta) {
+                registry.shows(number);
+            }
+            registry.services_confirmed(number, meta.index, now);
+        });
     }
 
     /// The same for its checks.
@@ -108,7 +121,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                     }
                 }
                 Err(error) => {
-                    if error.kind == ErrorKind::Forbidden && !world.registry.knows(number) {
+                    if error.kind == ErrorKind::Forbidden {
                         world.registry.hide(number, now);
                     }
                     drop(world);
@@ -124,7 +137,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     }
 }
 
-/// Whether something may be missing from an answer that is there.
-fn hides(meta: &AnswerMeta) -> bool {
-    meta.filtered || meta.anonymous_under_deny
+/// Whether something may be missing from an answer that is there. One to a blocking query does not tell what it hides: what it lacks is
+/// read anew before it counts.
+fn may_hide(meta: &AnswerMeta) -> bool {
+    meta.filtered || meta.anonymous_under_deny || meta.polled
 }

@@ -28,7 +28,7 @@ struct Slot {
     checks_behind: Option<UnixMillis>,
     /// Consul has gone back: what is known here may be more than it knows.
     doubted: bool,
-    /// It is hidden from our token, and nothing is known of it: when it is to be read again.
+    /// It is hidden from our token, or something on it is: when it is to be read again.
     hidden: Option<UnixMillis>,
 }
 
@@ -89,11 +89,25 @@ impl Registry {
         }
     }
 
-    /// An answer hides this node from our token, and nothing is known of it: it must not look absent. Its watch would hear only of the next
-    /// change, so that it is read again from time to time.
+    /// An answer hides this node, or something on it, from our token: it must not look absent. Its watch would hear only of the next change,
+    /// so that it is read again from time to time.
     pub fn hide(&mut self, number: usize, now: UnixMillis) {
         if let Some(slot) = self.slots.get_mut(number) {
-            slot.hidden = Some(now.after(HIDDEN_AGAIN));
+            (slot.hidden, slot.doubted) = (Some(now.after(HIDDEN_AGAIN)), false);
+        }
+    }
+
+    /// An answer hides nothing of it.
+    pub fn shows(&mut self, number: usize) {
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.hidden = None;
+        }
+    }
+
+    /// An answer that can't be relied on lacks something that is known: a read must show whether it is gone.
+    pub fn doubt_if(&mut self, number: usize, lacks_something: bool) {
+        if let Some(slot) = self.slots.get_mut(number) {
+            slot.doubted |= lacks_something;
         }
     }
 
@@ -173,7 +187,6 @@ impl Registry {
             return Turned::default();
         }
         slot.services_answered = true;
-        slot.hidden = None;
         let before = self.nodes.get(&name).cloned();
         if view.is_none() {
             slot.deleted.clear();

@@ -80,16 +80,17 @@ impl OurNodes {
             self.views.entry(ordinal).or_default().node = node.clone();
         }
         for (node, service) in &applied.services {
-            let Some(ordinal) = self.ordinal(node) else { continue };
+            // Of a node that is not known (any more) its watch tells.
+            let Some(ordinal) = self.ordinal(node).filter(|ordinal| self.exists(*ordinal)) else { continue };
             self.drop_service(ordinal, &service.id);
             self.note(ordinal, service);
             let view = self.views.entry(ordinal).or_default();
             view.services.insert(service.id.clone(), service.clone());
         }
         for check in &applied.checks {
-            let Some(ordinal) = self.ordinal(&check.node) else { continue };
-            let view = self.views.entry(ordinal).or_default();
-            view.checks.insert(check.id.clone(), check.clone());
+            if let Some(view) = self.ordinal(&check.node).and_then(|ordinal| self.views.get_mut(&ordinal)) {
+                view.checks.insert(check.id.clone(), check.clone());
+            }
         }
     }
 

@@ -150,5 +150,21 @@ async fn a_node_that_is_hidden(world: &World) -> Outcome {
     }
     world.kube.annotate("web", "consul8s/service.tags", Some("new")).await?;
     world.registers(&world.own("web"), &[&format!("{} tags=new", line("web"))]).await?;
+
+    // It loses them while it runs, and what the watch wakes with does not say that it hides something.
+    world.consul.set_policy(&world.own("blind"), NO_NODE).await?;
+    let entry = world.registrations(&world.own("db")).await?.remove(0);
+    let body = json!({
+        "Node": entry["Node"]["Node"], "Address": entry["Node"]["Address"], "SkipNodeUpdate": true,
+        "Service": { "ID": "theirs", "Service": world.own("theirs"), "Address": "10.94.0.1", "Port": 1 },
+    });
+    world.consul.put("/v1/catalog/register", &body).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let now = world.registrations(&world.own("db")).await?.remove(0);
+    assert_eq!(now["Service"], entry["Service"], "nothing is registered anew");
+    so(!running.log().contains("belongs to owner"), || running.log())?;
+    world.consul.set_policy(&world.own("blind"), &printed.stdout).await?;
+    world.kube.annotate("web", "consul8s/service.tags", Some("newer")).await?;
+    world.registers(&world.own("web"), &[&format!("{} tags=newer", line("web"))]).await?;
     Ok(())
 }
