@@ -63,6 +63,7 @@ pub(crate) fn meta(headers: &HeaderMap, anonymous: bool) -> AnswerMeta {
         leaderless: is("x-consul-knownleader", "false") && !is("x-consul-query-backend", "streaming"),
         last_contact: Duration::from_millis(number("x-consul-lastcontact").unwrap_or(0)),
         filtered: is("x-consul-results-filtered-by-acls", "true"),
+        polled: false,
         anonymous_under_deny: anonymous && is("x-consul-default-acl-policy", "deny"),
     }
 }

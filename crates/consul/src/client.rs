@@ -72,6 +72,22 @@ impl Client {
         self.transport.turns.delay_bound(self.transport.pool.poll_slots())
     }
 
+    /// Names of the nodes of the agent's own datacenter whose meta holds this pair, by a consistent read.
+    ///
+    /// # Errors
+    /// Consul does not answer, or hides some from our token: what is hidden must not look absent.
+    pub async fn nodes_with_meta(&self, key: &str, value: &str) -> Result<Vec<String>, ApiError> {
+        let partition = self.transport.partition.as_deref();
+        let pair = format!("{key}:{value}");
+        let target =
+            Target::new("/v1/catalog/nodes", None)?.with("partition", partition).with("node-meta", Some(&pair));
+        let Answer { meta, body } = self.get(target, Read::Consistent, wire::node_names).await?;
+        if meta.filtered || meta.anonymous_under_deny {
+            return Err(ApiError::new(ErrorKind::Forbidden, "Consul hides nodes from our token"));
+        }
+        Ok(body)
+    }
+
     async fn get<T>(
         &self,
         target: Target,
@@ -90,6 +106,7 @@ impl Client {
             Read::Consistent => self.ask(&target, read).await?,
         };
         let mut meta = answer::meta(&whole.headers, whole.anonymous);
+        meta.polled = whole.polled;
         if meta.leaderless || meta.last_contact > MAX_LAST_CONTACT {
             self.transport.pool.distrust(whole.address);
         }

@@ -160,6 +160,7 @@ fn both(one: &AnswerMeta, other: &AnswerMeta) -> AnswerMeta {
         leaderless: one.leaderless || other.leaderless,
         last_contact: one.last_contact.max(other.last_contact),
         filtered: one.filtered || other.filtered,
+        polled: one.polled || other.polled,
         anonymous_under_deny: one.anonymous_under_deny || other.anonymous_under_deny,
     }
 }

@@ -95,8 +95,10 @@ pub(crate) struct Whole {
     pub(crate) anonymous: bool,
     /// Position of the address that answered.
     pub(crate) address: usize,
-    /// Whether it was asked as it stands, with its index, and not with [`Call::fresh_target`].
+    /// Whether it was asked as it stands, and not with [`Call::fresh_target`].
     pub(crate) indexed: bool,
+    /// Whether it answers a blocking query, asked with its index.
+    pub(crate) polled: bool,
     /// From the request to the last byte, without the time until there was a connection.
     pub(crate) took: Duration,
 }
@@ -166,7 +168,8 @@ impl Transport {
                         self.pool.recent.answered(call.fresh_target.as_ref().unwrap_or(&call.target), sent);
                     }
                     let (anonymous, took) = (token.is_none(), sent.elapsed());
-                    return Ok(Whole { call: name, status, headers, body, anonymous, address, indexed, took });
+                    let polled = indexed && call.fresh_target.is_some();
+                    return Ok(Whole { call: name, status, headers, body, anonymous, address, indexed, polled, took });
                 }
             }
         }

@@ -187,11 +187,20 @@ struct Judge<B> {
     last: Option<Arc<B>>,
     /// Whether the last answer may have hidden something.
     hidden: bool,
+    /// Whether rights hide something, as far as Consul has told.
+    filtered: bool,
 }
 
 impl<B: PartialEq> Judge<B> {
     fn new() -> Judge<B> {
-        Judge { state: State::Anew, highest: 0, last: None, hidden: false }
+        Judge { state: State::Anew, highest: 0, last: None, hidden: false, filtered: false }
+    }
+
+    /// Asks for everything as if for the first time. What was admitted stands until then.
+    fn begin_anew(&mut self) {
+        if let State::Following { .. } = self.state {
+            self.state = State::Anew;
+        }
     }
 
     fn next_read(&self, wait: Duration) -> Read {
@@ -209,7 +218,7 @@ impl<B: PartialEq> Judge<B> {
     fn step(&mut self, result: Result<Answer<B>, ApiError>) -> WatchNews<B> {
         let doubting = self.state == State::Doubting;
         self.state = State::Anew;
-        let Answer { meta, body } = match result {
+        let Answer { mut meta, body } = match result {
             Ok(answer) => answer,
             Err(error) => return WatchNews::Failed(error),
         };
@@ -225,6 +234,9 @@ impl<B: PartialEq> Judge<B> {
             return WatchNews::Rejected(Rejection::Backwards { index: meta.index, highest: self.highest });
         }
         self.highest = meta.index;
+        // What an answer to a blocking query doesn't say stays as it was said before.
+        meta.filtered |= meta.polled && self.filtered;
+        self.filtered = meta.filtered;
         self.hidden = meta.filtered || meta.anonymous_under_deny;
         self.state = State::Following { index: meta.index };
         if self.last.as_deref() == Some(&body) && !lineage_broken {
@@ -246,6 +258,8 @@ pub struct Watch<C, A: Ask> {
     judge: Judge<A::Body>,
     pace: Pace,
     not_before: Instant,
+    /// When it was last asked without an index.
+    looked: Instant,
     /// The question that is out. Kept here, so that [`Watch::next`] may be dropped and called again without losing it.
     in_flight: Option<InFlight<A::Body>>,
 }
@@ -265,6 +279,7 @@ impl<C: ConsulApi, A: Ask> Watch<C, A> {
             judge: Judge::new(),
             pace: Pace::new(seed),
             not_before: Instant::now(),
+            looked: Instant::now(),
             in_flight: None,
         }
     }
@@ -282,10 +297,27 @@ impl<C: ConsulApi, A: Ask> Watch<C, A> {
         self.wait = wait;
     }
 
+    /// Asks at once as if for the first time, with no wait and no index: what an answer to a blocking query hides shows then.
+    pub fn look_anew(&mut self) {
+        if let State::Following { .. } = self.judge.state {
+            self.judge.begin_anew();
+            self.in_flight = None;
+        }
+    }
+
     /// The next thing to know; comes at least once per wait. Safe to drop and call again: the question that is out stays out, and
     /// rests are not shortened. But nobody reads the answer meanwhile.
     pub async fn next(&mut self) -> WatchNews<A::Body> {
         tokio::time::sleep_until(self.not_before).await;
+        if self.in_flight.is_none() {
+            // Whether it is still hidden, only such an answer tells.
+            if self.judge.hidden && self.looked.elapsed() >= WAIT_WHILE_HIDDEN {
+                self.judge.begin_anew();
+            }
+            if !matches!(self.judge.state, State::Following { .. }) {
+                self.looked = Instant::now();
+            }
+        }
         let in_flight = self.in_flight.get_or_insert_with(|| {
             let (api, ask) = (self.api.clone(), self.ask.clone());
             let read = self.judge.next_read(self.wait);

@@ -160,6 +160,25 @@ fn while_something_may_be_hidden_questions_wait_less() {
     }
 }
 
+#[test]
+fn what_a_blocking_query_does_not_tell_stays_hidden_until_something_tells() {
+    let mut judge = Judge::new();
+    let answer = |filtered, polled, body| Ok(Answer { meta: AnswerMeta { filtered, polled, ..meta(5) }, body });
+    let filtered = |news: WatchNews<&str>| match news {
+        WatchNews::Admitted { answer, .. } => answer.meta.filtered,
+        WatchNews::Confirmed(meta) => meta.filtered,
+        other => panic!("{other:?}"),
+    };
+    assert!(filtered(judge.step(answer(true, false, "a"))));
+    assert!(filtered(judge.step(answer(false, true, "a"))));
+    assert!(filtered(judge.step(answer(false, true, "b"))));
+    judge.begin_anew();
+    assert_eq!(judge.next_read(WAIT), Read::Stale);
+    assert!(!filtered(judge.step(answer(false, false, "b"))));
+    assert!(!filtered(judge.step(answer(false, true, "c"))));
+    assert!(filtered(judge.step(answer(true, true, "c"))), "where it tells, it is believed");
+}
+
 /// One answer of the script, and when it comes.
 type Scripted = (Duration, Result<Answer<Vec<Instance>>, ApiError>);
 

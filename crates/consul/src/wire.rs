@@ -186,6 +186,11 @@ pub(crate) fn node_view(body: &[u8]) -> Result<Parsed<Option<NodeView>>, serde_j
     Ok(Parsed { value: Some(NodeView { node: record(node), services, checks: BTreeMap::new() }), dropped })
 }
 
+/// `/v1/catalog/nodes`: their names.
+pub(crate) fn node_names(body: &[u8]) -> Result<Parsed<Vec<String>>, serde_json::Error> {
+    list(body, |raw| part::<Node>(Some(raw)).map(|node| node.node).filter(|name| !name.is_empty()))
+}
+
 /// `/v1/catalog/services`. Tags in one order: Consul's own differs from answer to answer.
 pub(crate) fn catalog(body: &[u8]) -> Result<Parsed<Catalog>, serde_json::Error> {
     let listed: Option<BTreeMap<String, Option<&RawValue>>> = serde_json::from_slice(body)?;

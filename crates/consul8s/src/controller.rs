@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use consul8s_core::claim::Notebook;
 use consul8s_core::consul::{Answer, AnswerMeta, HealthQuery, Instance};
 use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter, WatchEvent};
@@ -122,7 +123,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         feeds::start_kube(&mut tasks, &self);
         tasks.spawn(cluster::follow(self.clone(), writers.as_ref().map(|writers| writers.leadership().clone())));
         if let Some(writers) = &writers {
-            tasks.spawn(feeds::follow_leadership(self.clone(), writers.leadership().gains()));
+            tasks.spawn(feeds::follow_leadership(self.clone(), writers.leadership().clone()));
             tasks.spawn(remembered::follow(self.clone(), writers.leadership().clone()));
         }
         if let Some(demanded) = lock(&self.demanded).take() {
@@ -169,10 +170,11 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         }
     }
 
-    /// This process writes from now on: another did until now, so everything is looked at with that in mind.
-    pub fn leads(&self) {
+    /// This process writes from now on: another did until now, and left these notes, so everything is looked at with that in mind.
+    pub fn leads(&self, notes: &Notebook) {
         let mut world = self.world();
         world.lead();
+        world.continue_holds(&notes.held);
         let keys = if world.kube_synced() { world.all_keys() } else { BTreeSet::new() };
         drop(world);
         keys.into_iter().for_each(|key| self.queue.add(key));

@@ -10,11 +10,11 @@ use consul8s_consul::{HealthWatch, Watch as ConsulWatch, WatchConfig, WatchNews}
 use consul8s_core::consul::HealthQuery;
 use consul8s_core::kube::Scope;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, Watch, WatchEvent};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::controller::Controller;
-use crate::leader::Gains;
+use crate::leader::Leadership;
 use crate::sentinel::Sentinels;
 use crate::stores::cluster_nodes::Turn;
 
@@ -29,6 +29,8 @@ const DOUBTS_EVERY: Duration = Duration::from_millis(500);
 pub enum Demand {
     /// Somebody asks for this service. Questions wait for news this long; asked for again, only that changes.
     Watch(HealthQuery, Duration),
+    /// Something may be hidden there that its blocking query doesn't tell: it is asked without waiting, at once.
+    LookAnew(HealthQuery),
     /// Nobody asks for it any more.
     Stop(HealthQuery),
     /// Our node of this number is to be watched too.
@@ -79,11 +81,14 @@ where
 }
 
 /// Looks at everything whenever a claim to write was gained.
-pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, mut gains: Gains) {
+pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(controller: Arc<Controller<K, C>>, leadership: Leadership) {
+    let mut gains = leadership.gains();
     loop {
         // One that was gained before anybody followed counts too.
         if gains.count() > 0 {
-            controller.leads();
+            // Taken out first: nothing else may be locked while it is.
+            let notes = leadership.notebook().borrow().clone();
+            controller.leads(&notes);
         }
         gains.changed().await;
     }
@@ -93,6 +98,7 @@ pub async fn follow_leadership<K: KubeApi, C: ConsulApi>(controller: Arc<Control
 struct Running {
     task: AbortHandle,
     wait: watch::Sender<Duration>,
+    anew: Arc<Notify>,
 }
 
 /// Runs the watches that are asked for.
@@ -117,8 +123,14 @@ pub async fn run_demanded<K: KubeApi, C: ConsulApi>(
                     sentinels.post(&mut tasks, &controller, &query.datacenter);
                     let delay = SPREAD_PER_THOUSAND.mul_f64(running.len() as f64 / 1000.0).mul_f64(controller.dice.unit());
                     let (wait, waits) = watch::channel(wait);
-                    let task = tasks.spawn(health(controller.clone(), query.clone(), delay, waits));
-                    running.insert(query, Running { task, wait });
+                    let anew = Arc::new(Notify::new());
+                    let task = tasks.spawn(health(controller.clone(), query.clone(), delay, waits, anew.clone()));
+                    running.insert(query, Running { task, wait, anew });
+                }
+                Some(Demand::LookAnew(query)) => {
+                    if let Some(running) = running.get(&query) {
+                        running.anew.notify_one();
+                    }
                 }
                 Some(Demand::Stop(query)) => {
                     if let Some(running) = running.remove(&query) {
@@ -156,6 +168,7 @@ async fn health<K: KubeApi, C: ConsulApi>(
     query: HealthQuery,
     delay: Duration,
     mut wait: watch::Receiver<Duration>,
+    anew: Arc<Notify>,
 ) {
     tokio::time::sleep(delay).await;
     let config = WatchConfig { wait: *wait.borrow_and_update(), seed: controller.dice.seed() };
@@ -166,6 +179,10 @@ async fn health<K: KubeApi, C: ConsulApi>(
             news = watch.next() => news,
             Ok(()) = wait.changed() => {
                 watch.set_wait(*wait.borrow_and_update());
+                continue;
+            }
+            () = anew.notified() => {
+                watch.look_anew();
                 continue;
             }
         };

@@ -8,7 +8,7 @@ mod session;
 mod sources;
 mod telling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::controller::Controller;
 use crate::stores::kube::Stored;
+use crate::stores::lineages::Datacenter;
 use crate::sync::writers::Writers;
 use session::Session;
 
@@ -50,6 +51,8 @@ pub struct Progress {
     services: watch::Sender<()>,
     settled: AtomicBool,
     in_conflict: AtomicUsize,
+    /// The datacenters whose lists are looked at.
+    datacenters: Mutex<BTreeSet<Datacenter>>,
     /// Services to be created, changed and deleted that were not, by namespace and action.
     pending: Mutex<BTreeMap<String, BTreeMap<&'static str, u64>>>,
 }
@@ -60,6 +63,7 @@ impl Default for Progress {
             services: watch::Sender::new(()),
             settled: AtomicBool::new(false),
             in_conflict: AtomicUsize::new(0),
+            datacenters: Mutex::default(),
             pending: Mutex::default(),
         }
     }
@@ -69,6 +73,24 @@ impl Progress {
     /// Services changed.
     pub fn services_changed(&self) {
         self.services.send_replace(());
+    }
+
+    /// The datacenters whose lists are looked at.
+    #[must_use]
+    pub fn datacenters(&self) -> BTreeSet<Datacenter> {
+        self.datacenters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Something is known of the lineage of a datacenter: what rests on it is looked at again, and until then nothing is settled.
+    pub fn lineage_changed(&self, datacenter: &Datacenter) {
+        if self.datacenters().contains(datacenter) {
+            self.services_changed();
+            self.settle(false);
+        }
+    }
+
+    fn looks_at(&self, datacenters: BTreeSet<Datacenter>) {
+        *self.datacenters.lock().unwrap_or_else(PoisonError::into_inner) = datacenters;
     }
 
     /// Whether nothing is left to do for imports.
@@ -133,6 +155,7 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
                 tracing::info!("ConsulImports are defined: they are watched");
                 Session::new(controller.clone(), writers.clone()).run().await;
                 controller.imports.conflicts(0);
+                controller.imports.looks_at(BTreeSet::new());
                 tracing::info!("ConsulImports are no longer defined; Services made for them stay");
                 NOTICED_WITHIN
             }

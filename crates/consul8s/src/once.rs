@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use consul8s_core::claim::Timing;
 use consul8s_core::kube::ObjectKey;
-use consul8s_core::ports::{ApiError, ConsulApi, KubeApi, KubeWriter};
+use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
 use consul8s_core::settings::Direction;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::Exit;
 use crate::controller::Controller;
 use crate::leader::Leadership;
+use crate::stores::denied;
 use crate::stores::record::{State, Told};
 use crate::sync::writers::Writers;
 
@@ -29,7 +30,7 @@ pub struct Outcome {
     pub services: Vec<(ObjectKey, Told)>,
     /// Services that were not brought in sync in time.
     pub unfinished: usize,
-    /// A node of our name in Consul is somebody else's, so that nothing was registered.
+    /// A node of our name in Consul is somebody else's, or may not be made, so that nothing was registered.
     pub blocked: bool,
 }
 
@@ -71,7 +72,8 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
         world.records().filter_map(|(key, record)| Some((key.clone(), record.told.clone()?))).collect();
     let foreign =
         !controller.settings.take_over && world.registry.nodes().foreign(&controller.settings.identity).is_some();
-    let blocked = foreign && services.iter().any(|(_, told)| told.direction == Direction::ToConsul);
+    let may_not_make = world.denied.problem().is_some();
+    let blocked = (foreign || may_not_make) && services.iter().any(|(_, told)| told.direction == Direction::ToConsul);
     Ok(Outcome { services, unfinished, blocked })
 }
 
@@ -101,6 +103,8 @@ async fn wait<K: KubeApi, C: ConsulApi>(
         let releasing = leadership.is_some_and(Leadership::is_to_release);
         let unfinished = controller.unfinished(leadership.is_none()) + usize::from(releasing);
         if unfinished == 0 || started.elapsed() > DONE_WITHIN {
+            // Noted when the Lease is given back, for whoever comes next.
+            leadership.into_iter().for_each(|leadership| controller.note_held(leadership));
             return Ok(unfinished);
         }
         tokio::time::sleep(STEP).await;
@@ -126,7 +130,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 
     fn trouble(&self) -> Option<ApiError> {
         let world = self.world();
-        world.kube_trouble.clone().or_else(|| world.consul_trouble.clone())
+        let hidden =
+            || world.registry.hidden().map(|node| ApiError::new(ErrorKind::Forbidden, denied::hidden(&node).message));
+        world.kube_trouble.clone().or_else(hidden).or_else(|| world.consul_trouble.clone())
     }
 
     /// How many Services are still being worked on. What only waits for a confirming read or for a hold to end counts while it must

@@ -3,35 +3,45 @@
 use std::sync::{Arc, MutexGuard};
 
 use consul8s_core::consul::{Answer, AnswerMeta, Check, NodeView};
-use consul8s_core::ports::{ApiError, ConsulApi, KubeApi};
+use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
+use consul8s_core::time::UnixMillis;
 
 use crate::controller::Controller;
 use crate::feeds::Demand;
 use crate::stores::World;
-use crate::stores::registry::Turned;
+use crate::stores::registry::{Registry, Turned};
 use crate::sync::whole_node;
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// The watch of one of our nodes' services has news.
     pub fn node_services_told(&self, number: usize, answer: &Answer<Arc<Option<NodeView>>>, lineage_broken: bool) {
-        let now = self.clock.now();
-        let mut world = self.world();
-        world.consul_answers(now);
-        if lineage_broken {
-            world.registry.forget_floor();
-        }
-        let was_synced = world.registry.synced();
-        let mut view = (*answer.body).clone();
-        if hides(&answer.meta) {
-            view = world.registry.with_hidden_services(number, view);
-        }
-        let turned = world.registry.take_in_services(number, view, answer.meta.index, now);
-        self.registry_turned(world, was_synced, turned);
+        self.node_told(lineage_broken, |registry, now| {
+            let mut view = (*answer.body).clone();
+            if answer.meta.filtered && view.is_none() && !registry.knows(number) {
+                registry.hide(number, now);
+                return Turned::default();
+            }
+            if hides(&answer.meta) {
+                view = registry.with_hidden_services(number, view);
+            }
+            registry.take_in_services(number, view, answer.meta.index, now)
+        });
         self.watch_nodes();
     }
 
     /// The watch of one of our nodes' checks has news.
     pub fn node_checks_told(&self, number: usize, answer: &Answer<Arc<Vec<Check>>>, lineage_broken: bool) {
+        self.node_told(lineage_broken, |registry, now| {
+            let mut checks = (*answer.body).clone();
+            if hides(&answer.meta) {
+                checks = registry.with_hidden_checks(number, &checks);
+            }
+            registry.take_in_checks(number, &checks, answer.meta.index, now)
+        });
+    }
+
+    /// Takes in news of a node, and has looked at what it concerns.
+    fn node_told(&self, lineage_broken: bool, take_in: impl FnOnce(&mut Registry, UnixMillis) -> Turned) {
         let now = self.clock.now();
         let mut world = self.world();
         world.consul_answers(now);
@@ -39,11 +49,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             world.registry.forget_floor();
         }
         let was_synced = world.registry.synced();
-        let mut checks = (*answer.body).clone();
-        if hides(&answer.meta) {
-            checks = world.registry.with_hidden_checks(number, &checks);
-        }
-        let turned = world.registry.take_in_checks(number, &checks, answer.meta.index, now);
+        let turned = take_in(&mut world.registry, now);
         self.registry_turned(world, was_synced, turned);
     }
 
@@ -69,18 +75,19 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 
     /// The watch of one of our nodes' services had a good answer without news.
     pub fn node_services_confirmed(&self, number: usize, meta: &AnswerMeta) {
-        let now = self.clock.now();
-        let mut world = self.world();
-        world.consul_answers(now);
-        world.registry.services_confirmed(number, meta.index, now);
+        self.node_confirmed(|registry, now| registry.services_confirmed(number, meta.index, now));
     }
 
     /// The same for its checks.
     pub fn node_checks_confirmed(&self, number: usize, meta: &AnswerMeta) {
+        self.node_confirmed(|registry, now| registry.checks_confirmed(number, meta.index, now));
+    }
+
+    fn node_confirmed(&self, confirm: impl FnOnce(&mut Registry, UnixMillis)) {
         let now = self.clock.now();
         let mut world = self.world();
         world.consul_answers(now);
-        world.registry.checks_confirmed(number, meta.index, now);
+        confirm(&mut world.registry, now);
     }
 
     /// Reads nodes of ours of which Consul tells less than we know: it may have been restored.
@@ -101,6 +108,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                     }
                 }
                 Err(error) => {
+                    if error.kind == ErrorKind::Forbidden && !world.registry.knows(number) {
+                        world.registry.hide(number, now);
+                    }
                     drop(world);
                     tracing::debug!(node = %name, %error, "could not be read; it is tried again");
                 }

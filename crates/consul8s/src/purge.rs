@@ -2,13 +2,15 @@
 
 mod desk;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use consul8s_consul::Client;
-use consul8s_core::consul::{TxnOp, TxnOutcome};
+use consul8s_core::consul::TxnOp;
 use consul8s_core::empty_node::EmptyNode;
 use consul8s_core::identity::Identity;
+use consul8s_core::names;
 use consul8s_core::ports::{ApiError, ConsulApi, KubeApi};
 use consul8s_core::purge::{self, Purge, Whose};
 use consul8s_core::settings::Settings;
@@ -54,7 +56,7 @@ impl Target {
 pub async fn run(options: Options, args: PurgeArgs, stop: CancellationToken) -> anyhow::Result<Exit> {
     let client = Client::new(options.consul.clone());
     let target = target(&options).await?;
-    let found = purge::plan(&read(&client, &target.node).await?, target.whose());
+    let found = purge::plan(&read(&client, &target).await?, target.whose());
     show(&found, &target, args.yes);
     if found.blocked.is_some() {
         return Ok(Exit::Failure);
@@ -110,15 +112,20 @@ async fn cluster(options: &Options) -> anyhow::Result<(Settings, Connection)> {
     Ok((options.settings(&uid, &connection.namespace), connection))
 }
 
-/// All our nodes, by consistent reads.
-async fn read<C: ConsulApi>(consul: &C, first: &str) -> anyhow::Result<OurNodes> {
-    let mut nodes = OurNodes::new(first);
+/// All our nodes, by consistent reads: those up to the first that doesn't exist, whoever has them, and beyond it those of our owner id, as
+/// somebody may have deleted one in between.
+async fn read(client: &Client, target: &Target) -> anyhow::Result<OurNodes> {
+    let listed = client.nodes_with_meta(names::NODE_OWNER, &target.owner).await;
+    let listed = listed.context("cannot list the nodes in Consul that are ours")?;
+    let mut nodes = OurNodes::new(&target.node);
     loop {
-        let unread: Vec<String> = nodes.to_read().into_iter().filter(|name| nodes.get(name).is_none()).collect();
+        let ours = listed.iter().filter(|name| nodes.ordinal(name).is_some()).cloned();
+        let all: BTreeSet<String> = nodes.to_read().into_iter().chain(ours).collect();
+        let unread: Vec<String> = all.into_iter().filter(|name| nodes.get(name).is_none()).collect();
         let mut found = false;
         for name in unread {
             let (view, _) =
-                whole_node(consul, &name).await.with_context(|| format!("cannot read Consul node {name}"))?;
+                whole_node(client, &name).await.with_context(|| format!("cannot read Consul node {name}"))?;
             found |= view.is_some();
             view.into_iter().for_each(|view| nodes.set(view));
         }
@@ -150,10 +157,10 @@ fn show(purge: &Purge, target: &Target, yes: bool) {
 }
 
 /// Removes all of it; begun anew where somebody else writes too.
-async fn remove<C: ConsulApi>(consul: &C, target: &Target, desk: &Desk) -> anyhow::Result<()> {
+async fn remove(client: &Client, target: &Target, desk: &Desk) -> anyhow::Result<()> {
     let mut last: Option<ApiError> = None;
     for _ in 0..ROUNDS {
-        let found = purge::plan(&read(consul, &target.node).await?, target.whose());
+        let found = purge::plan(&read(client, target).await?, target.whose());
         if let Some(problem) = found.blocked {
             anyhow::bail!("{problem}");
         }
@@ -161,13 +168,12 @@ async fn remove<C: ConsulApi>(consul: &C, target: &Target, desk: &Desk) -> anyho
             tracing::info!(owner = %target.owner, "nothing of it is left");
             return Ok(());
         }
-        let writes = found
-            .registrations
-            .iter()
-            .map(|change| async move { write(desk, change.ops()).await.inspect(|()| tracing::info!("{change}")) });
+        let writes = found.registrations.iter().map(|change| async move {
+            desk.write(change, change.ops()).await.inspect(|()| tracing::info!("{change}"))
+        });
         last = join_all(writes).await.into_iter().filter_map(Result::err).next_back();
         if last.is_none() {
-            last = remove_nodes(consul, desk, &found.nodes).await?;
+            last = remove_nodes(client, desk, &found.nodes).await?;
         }
     }
     let why = last.map_or_else(|| "somebody else registers it again".to_owned(), |error| error.to_string());
@@ -190,7 +196,7 @@ async fn remove_nodes<C: ConsulApi>(consul: &C, desk: &Desk, names: &[String]) -
             }
             empty.push(clock.now());
             match EmptyNode::shown(&view, &empty, clock.now()) {
-                Ok(node) => match write(desk, vec![TxnOp::RemoveNode(node.clone())]).await {
+                Ok(node) => match desk.write(&node, vec![TxnOp::RemoveNode(node.clone())]).await {
                     Ok(()) => tracing::info!("{node}"),
                     Err(error) => last = Some(error),
                 },
@@ -206,11 +212,4 @@ async fn remove_nodes<C: ConsulApi>(consul: &C, desk: &Desk, names: &[String]) -
         first_reads = unproven;
     }
     Ok(last)
-}
-
-async fn write(desk: &Desk, ops: Vec<TxnOp>) -> Result<(), ApiError> {
-    match desk.submit(ops).await? {
-        TxnOutcome::Applied(_) => Ok(()),
-        TxnOutcome::Refused(refusals) => Err(desk::refused(&refusals)),
-    }
 }

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use consul8s_core::claim::HeldNote;
 use consul8s_core::consul::Read;
 use consul8s_core::guard::HoldId;
 use consul8s_core::import::CatalogQuery;
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::time::UnixMillis;
+use consul8s_core::to_consul::ledger::MassHold;
 
 use crate::controller::Controller;
 use crate::leader::Leadership;
@@ -58,7 +60,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let marks = leadership.notebook().borrow().lineage.clone();
         let datacenters: BTreeMap<Datacenter, BTreeSet<ObjectKey>> = {
             let world = self.world();
-            let in_use = world.sources.datacenters();
+            let mut in_use = world.sources.datacenters();
+            for datacenter in self.imports.datacenters() {
+                in_use.entry(datacenter).or_default();
+            }
             in_use.into_iter().filter(|(datacenter, _)| all || world.lineages.is_unknown(datacenter)).collect()
         };
         for (datacenter, services) in datacenters {
@@ -83,6 +88,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             self.compare_lineage(&datacenter, index, marks.get(name).copied(), services);
             leadership.note(|notes| notes.saw(name, index));
         }
+        if !self.imports.is_settled() {
+            // What is made from the catalog has still to take it in.
+            return;
+        }
         for (datacenter, index) in self.world().lineages.settled() {
             leadership.note(|notes| notes.restarted(datacenter.as_deref().unwrap_or(AGENTS), index));
         }
@@ -104,6 +113,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             );
         }
         drop(world);
+        self.imports.lineage_changed(datacenter);
         services.into_iter().for_each(|key| self.queue.add(key));
     }
 
@@ -134,11 +144,15 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 
 impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Has the Lease say which registrations are held, as soon as that is known: their Services may be gone.
-    fn note_held(&self, leadership: &Leadership) {
-        let world = self.world();
+    pub(crate) fn note_held(&self, leadership: &Leadership) {
+        let mut world = self.world();
         if !world.kube_synced() || !world.registry.synced() || self.queue.depth() > 0 {
             return;
         }
+        if world.losses.is_opening() {
+            return;
+        }
+        world.losses.opened();
         let held = world.registrations_held();
         drop(world);
         if leadership.notebook().borrow().held != held {
@@ -148,14 +162,28 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 }
 
 impl World {
-    /// How many registrations are held, by hold.
-    fn registrations_held(&self) -> BTreeMap<HoldId, usize> {
-        let mut held = BTreeMap::new();
+    /// Which registrations are held, by hold.
+    fn registrations_held(&self) -> BTreeMap<HoldId, HeldNote> {
+        let mut held: BTreeMap<HoldId, HeldNote> = BTreeMap::new();
         let told = self.records().filter_map(|(_, record)| record.told.as_ref());
+        let mass = self.losses.noted();
         for (id, count) in told.filter_map(|told| told.registrations_held.as_ref()) {
-            *held.entry(id.clone()).or_default() += *count;
+            let since = mass.as_ref().filter(|mass| mass.id == *id).map(|mass| mass.since);
+            let note = held.entry(id.clone()).or_insert(HeldNote { registrations: 0, since });
+            note.registrations += *count;
         }
         held
+    }
+
+    /// This process writes now; what another held before stays held under the same id, and not longer for it.
+    pub fn continue_holds(&mut self, noted: &BTreeMap<HoldId, HeldNote>) {
+        let mass = noted.iter().find_map(|(id, note)| {
+            let hold = MassHold { id: id.clone(), since: note.since? };
+            Some((hold, note.registrations))
+        });
+        if let Some((hold, registrations)) = mass {
+            self.losses.continues(hold, registrations);
+        }
     }
 
     /// A look at a Service, which began at `begun`, has ended and all that it wanted to write is written; `answered` says whether its

@@ -203,6 +203,9 @@ pub struct AnswerMeta {
     pub last_contact: Duration,
     /// `X-Consul-Results-Filtered-By-ACLs: true`.
     pub filtered: bool,
+    /// The answer to a blocking query. Where it had to wait, Consul leaves out what the token may not see, and nothing tells (measured on
+    /// 1.22.7); so it never proves that nothing is hidden.
+    pub polled: bool,
     /// The request bore no token and `X-Consul-Default-Acl-Policy` is `deny`: what is missing may only be hidden.
     pub anonymous_under_deny: bool,
 }
@@ -389,5 +392,11 @@ impl TxnRefusal {
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         self.what.contains("index is stale")
+    }
+
+    /// Whether our token may not do it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        self.what.contains("Permission denied")
     }
 }

@@ -96,6 +96,8 @@ pub enum UserIntent {
     NotAllowed,
     /// Another Service has the name or the ID.
     Yielded,
+    /// Another installation of this cluster has registered the Service, too.
+    RegisteredElsewhere,
     /// `consul8s purge`.
     Purged,
     /// `consul8s/allow-removal`.
@@ -123,6 +125,7 @@ impl UserIntent {
             UserIntent::AddressGone => "address no longer given",
             UserIntent::NotAllowed => "forbidden by a rule",
             UserIntent::Yielded => "another Service has the name or the ID",
+            UserIntent::RegisteredElsewhere => "another installation has registered the Service",
             UserIntent::Purged => "purge",
             UserIntent::Released => "released by consul8s/allow-removal",
         }

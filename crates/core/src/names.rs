@@ -74,6 +74,8 @@ pub const TAINT_TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 pub const SLICE_ABSENT_SINCE: &str = "consul8s/absent-since";
 /// On our slices: the last valid settings of the Service, so that a restart knows them while its annotations are bad.
 pub const SLICE_APPLIED: &str = "consul8s/applied";
+/// On our slices: which Consul node each endpoint is on, so that a restart can ask whether its agent is alive.
+pub const SLICE_NODES: &str = "consul8s/nodes";
 /// On our slices: the owner id of the installation that wrote them.
 pub const SLICE_OWNER: &str = "consul8s/owner";
 /// On our slices: `LEASE_NAMESPACE/LEASE_NAME` of that installation.
@@ -84,7 +86,8 @@ pub const MANAGED_BY: &str = "controller.consul8s.io";
 pub const LEASE_LINEAGE: &str = "consul8s/lineage";
 /// On the Lease: resourceVersion of a list of Services that was believed although registrations had been written from a newer one.
 pub const LEASE_LIST_MARK: &str = "consul8s/list-mark";
-/// On the Lease: the registrations that are held, by hold, `h-3f9a2c=12`. Their Services may be gone, so nothing else could tell.
+/// On the Lease: the registrations that are held, by hold, `h-3f9a2c=12@1764291600000` (how many, and since when in Unix milliseconds). Their
+/// Services may be gone, so nothing else could tell.
 pub const LEASE_HELD: &str = "consul8s/held";
 /// Kubernetes' label for the writer of a slice.
 pub const LABEL_MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";

@@ -4,12 +4,13 @@
 //! Reading and writing are separate traits: what only plans never holds a writer.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use crate::adopt::Endpoints;
 use crate::claim::{Lease, LeaseWrite};
-use crate::consul::{Answer, HealthQuery, Instance, NodeView, Read, TxnOp, TxnOutcome};
+use crate::consul::{Answer, HealthQuery, Instance, NodeView, Read, TxnOp, TxnOutcome, TxnRefusal};
 use crate::import::{Catalog, CatalogQuery, Definition, Import, NewService, Status};
 use crate::kube::{Condition, KubeNode, KubeService, KubeSlice, ObjectKey, SliceSpec};
 use crate::neighbours::Pulse;
@@ -78,6 +79,19 @@ impl ApiError {
     /// An error without a wish of the server.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> ApiError {
         ApiError { kind, what: what.into(), retry_after: None }
+    }
+
+    /// Consul refused a transaction that was to do `what`. A lost race weighs most: what is read anew may be no longer wanted.
+    pub fn refused(what: impl fmt::Display, refusals: &[TxnRefusal]) -> ApiError {
+        let why: Vec<&str> = refusals.iter().map(|refusal| refusal.what.as_str()).collect();
+        let kind = if refusals.iter().any(TxnRefusal::is_conflict) {
+            ErrorKind::Conflict
+        } else if refusals.iter().any(TxnRefusal::is_denied) {
+            ErrorKind::Forbidden
+        } else {
+            ErrorKind::Invalid
+        };
+        ApiError::new(kind, format!("Consul refused to {what}: {}", why.join("; ")))
     }
 }
 
@@ -238,6 +252,13 @@ pub trait KubeWriter: Send + Sync + 'static {
 
     /// Takes the marks of its import off a Service, as it was read; gone already is success.
     fn orphan_service(&self, service: &KubeService) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// Notes on a Service that was made for an import, as it was read, whether Consul has forgotten it; gone already is success.
+    fn remember_forgotten(
+        &self,
+        service: &KubeService,
+        forgotten: bool,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// Sets the finalizers of an import, as it was read; gone already is success.
     fn set_finalizers(

@@ -69,7 +69,7 @@ reasons! {
     UnknownAnnotation => Warning,
     /// `consul8s/service.port_name` names no port of the Service.
     PortNameNotFound => Warning,
-    /// Several Service ports get the one port that an instance has.
+    /// Several Service ports get the one port that an instance has, or named ports of a registered Service have no room in its meta.
     UnmappedPorts => Warning,
     /// A Service to be filled from Consul has a selector.
     SelectorPresent => Warning,

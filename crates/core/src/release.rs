@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::claim::HeldNote;
 use crate::guard::{self, HoldId};
 use crate::intent::value;
 use crate::kube::{KubeService, KubeSlice, ObjectKey};
@@ -122,8 +123,12 @@ pub fn on_slices<'a>(slices: impl IntoIterator<Item = &'a KubeSlice>) -> Vec<Hol
 #[must_use]
 pub fn on_lease(lease: &ObjectKey, annotations: &BTreeMap<String, String>) -> Vec<Hold> {
     let held = crate::claim::Notebook::read(annotations).held;
-    let of =
-        |(id, count)| Hold { id, service: None, lease: Some(lease.clone()), kept: Kept::Registrations(Some(count)) };
+    let of = |(id, note): (HoldId, HeldNote)| Hold {
+        id,
+        service: None,
+        lease: Some(lease.clone()),
+        kept: Kept::Registrations(Some(note.registrations)),
+    };
     held.into_iter().map(of).collect()
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use consul8s_core::import::{
-    Definition, IMPORT, IMPORT_UID, Import, ImportCondition, MANAGED_BY_LABEL, NewService, Selector, Spec, Status,
-    Template,
+    Definition, IMPORT, IMPORT_FORGOTTEN, IMPORT_UID, Import, ImportCondition, MANAGED_BY_LABEL, NewService, Selector,
+    Spec, Status, Template,
 };
 use consul8s_core::kube::{ConditionStatus, Family, KubeService, ObjectKey, Protocol, ServicePort};
 use consul8s_core::ports::{ApiError, ErrorKind};
@@ -193,8 +193,23 @@ pub(crate) async fn delete(connection: &Connection, service: &KubeService) -> Re
 /// Takes the marks of its import off a Service.
 pub(crate) async fn orphan(connection: &Connection, service: &KubeService) -> Result<(), ApiError> {
     let change = json!({"metadata": {
-        "labels": {MANAGED_BY_LABEL: null}, "annotations": {IMPORT: null, IMPORT_UID: null},
+        "labels": {MANAGED_BY_LABEL: null},
+        "annotations": {IMPORT: null, IMPORT_UID: null, IMPORT_FORGOTTEN: null},
     }});
+    patch_service(connection, service, change).await
+}
+
+/// Notes on a Service whether Consul has forgotten it.
+pub(crate) async fn remember_forgotten(
+    connection: &Connection,
+    service: &KubeService,
+    forgotten: bool,
+) -> Result<(), ApiError> {
+    let change = json!({"metadata": {"annotations": {IMPORT_FORGOTTEN: forgotten.then_some("true")}}});
+    patch_service(connection, service, change).await
+}
+
+async fn patch_service(connection: &Connection, service: &KubeService, change: Value) -> Result<(), ApiError> {
     let api: Api<Item<KubeService>> = Api::namespaced(connection.client.clone(), &service.key.namespace);
     let what = format!("Service {}", service.key);
     let fence = Fence { key: &service.key, uid: &service.uid, version: &service.resource_version };

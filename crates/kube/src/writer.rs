@@ -88,6 +88,10 @@ impl KubeWriter for SliceWriter {
         imports::orphan(&self.connection, service).await
     }
 
+    async fn remember_forgotten(&self, service: &KubeService, forgotten: bool) -> Result<(), ApiError> {
+        imports::remember_forgotten(&self.connection, service, forgotten).await
+    }
+
     async fn set_finalizers(&self, import: &Import, finalizers: &[String]) -> Result<(), ApiError> {
         imports::set_finalizers(&self.connection, import, finalizers).await
     }

@@ -110,15 +110,15 @@ impl ConsulWorld {
     }
 
     /// Waits as a blocking query does: until what it asks for was touched and its index is above `index`, until `wait` is over,
-    /// or until the state is replaced. Returns at once when the index is above already.
+    /// or until the state is replaced. Returns at once when the index is above already. Gives whether it had to wait.
     ///
     /// # Errors
     /// [`Cut`] when the world becomes unreachable meanwhile.
-    pub async fn block(&self, index: u64, wait: Duration, stamp: impl Fn(&Catalog) -> Stamp) -> Result<(), Cut> {
+    pub async fn block(&self, index: u64, wait: Duration, stamp: impl Fn(&Catalog) -> Stamp) -> Result<bool, Cut> {
         let mut changes = self.changes();
         let (first, lineage) = self.read(|catalog| (stamp(catalog), catalog.lineage()));
         if first.index > index {
-            return Ok(());
+            return Ok(false);
         }
         let woken = async {
             loop {
@@ -127,12 +127,12 @@ impl ConsulWorld {
                 }
                 let (now, life) = self.read(|catalog| (stamp(catalog), catalog.lineage()));
                 if life != lineage || (now.touched != first.touched && now.index > index) {
-                    return Ok(());
+                    return Ok(true);
                 }
                 changes.changed().await;
             }
         };
-        tokio::time::timeout(wait, woken).await.unwrap_or(Ok(()))
+        tokio::time::timeout(wait, woken).await.unwrap_or(Ok(true))
     }
 }
 

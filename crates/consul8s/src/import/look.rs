@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use consul8s_core::claim::Claim;
 use consul8s_core::consul::{HealthQuery, Read};
-use consul8s_core::import::{self, Action, Candidate, Definition, Import, Input, Need, Plan, Status};
+use consul8s_core::import::{
+    self, Action, Candidate, CatalogQuery, Definition, Import, Input, Lineage, Need, Plan, Status,
+};
 use consul8s_core::kube::{KubeService, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
 use consul8s_core::problem::{Reason, clean};
@@ -95,8 +97,8 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
         for import in &imports {
             let Some(query) = import.spec.catalog() else { continue };
             let Some(catalog) = self.sources.catalogs.get(&query) else { continue };
-            let broken = self.sources.broken(&query).max(self.controller.world().lineages.broken(&query.datacenter));
-            self.memories.entry(import.uid.clone()).or_default().note(import, &services, catalog, broken);
+            let lineage = self.lineage(&query);
+            self.memories.entry(import.uid.clone()).or_default().note(import, &services, catalog, lineage);
         }
         let refused: BTreeMap<String, String> = self
             .refused
@@ -120,6 +122,14 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
             delay: settings.import_removal_delay,
             now,
         })
+    }
+
+    fn lineage(&self, query: &CatalogQuery) -> Lineage {
+        let world = self.controller.world();
+        Lineage {
+            broken: self.sources.broken(query).max(world.lineages.broken(&query.datacenter)),
+            uncompared: world.lineages.is_unknown(&query.datacenter),
+        }
     }
 
     fn of(&self, namespace: &Namespace) -> Vec<Arc<Import>> {
@@ -245,6 +255,14 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 self.note(Written::NotService(service.key.clone(), service.resource_version.clone()));
                 Ok(())
             }
+            Action::Remember { import, service, forgotten } => {
+                let done = writers.kubernetes(claim, |writer| writer.remember_forgotten(&service, forgotten)).await;
+                self.count("update", done.as_ref().err());
+                done?;
+                tracing::info!(import = %import, service = %service.key, forgotten, "missing since Consul was restored or wiped");
+                self.note(Written::NotService(service.key.clone(), service.resource_version.clone()));
+                Ok(())
+            }
         }
     }
 
@@ -286,7 +304,7 @@ fn changes(actions: &[Action]) -> BTreeMap<&'static str, u64> {
     for action in actions {
         let word = match action {
             Action::Create { .. } => "create",
-            Action::Orphan { .. } => "update",
+            Action::Orphan { .. } | Action::Remember { .. } => "update",
             Action::Delete { .. } => "delete",
             Action::Hold(_) | Action::LetGo(_) => continue,
         };

@@ -101,7 +101,8 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                     if self.import_told(number, event).await {
                         return;
                     }
-                    let wanted = self.imports.iter().filter_map(|import| import.spec.catalog()).collect();
+                    let wanted: BTreeSet<_> = self.imports.iter().filter_map(|import| import.spec.catalog()).collect();
+                    self.controller.imports.looks_at(wanted.iter().map(|query| query.datacenter.clone()).collect());
                     self.sources.watch(wanted, &self.controller.consul, &self.controller.dice, &mut self.tasks, &news);
                 }
                 Some(told) = catalogs.recv() => if self.sources.told(told, self.controller.clock.now()) { self.look_at_all() },
@@ -116,7 +117,9 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 }
             }
             let listed = self.imports.synced() && self.sources.answered() && self.controller.world().kube_synced();
-            self.controller.imports.settle(listed && self.queue.depth() == 0 && self.written.is_empty());
+            let quiet =
+                self.queue.depth() == 0 && self.written.is_empty() && !services.has_changed().unwrap_or_default();
+            self.controller.imports.settle(listed && quiet);
         }
     }
 

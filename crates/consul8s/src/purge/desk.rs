@@ -2,9 +2,10 @@
 
 use consul8s_consul::{Batcher, Client};
 use consul8s_core::claim::Timing;
-use consul8s_core::consul::{TxnOp, TxnOutcome, TxnRefusal};
-use consul8s_core::ports::{ApiError, ErrorKind};
+use consul8s_core::consul::{TxnOp, TxnOutcome};
+use consul8s_core::ports::ApiError;
 use consul8s_kube::{Connection, LeaseClient};
+use std::fmt;
 use std::sync::Arc;
 
 use crate::clock::{BootClock, Clock};
@@ -56,16 +57,11 @@ impl Desk {
         }
     }
 
-    /// One group of operations, all or nothing.
-    pub(super) async fn submit(&self, ops: Vec<TxnOp>) -> Result<TxnOutcome, ApiError> {
-        self.batcher.submit(ops).await
+    /// Does `what`: one group of operations, all or nothing.
+    pub(super) async fn write(&self, what: impl fmt::Display, ops: Vec<TxnOp>) -> Result<(), ApiError> {
+        match self.batcher.submit(ops).await? {
+            TxnOutcome::Applied(_) => Ok(()),
+            TxnOutcome::Refused(refusals) => Err(ApiError::refused(what, &refusals)),
+        }
     }
-}
-
-/// As one error.
-pub(super) fn refused(refusals: &[TxnRefusal]) -> ApiError {
-    let why: Vec<&str> = refusals.iter().map(|refusal| refusal.what.as_str()).collect();
-    let conflict = refusals.iter().any(TxnRefusal::is_conflict);
-    let kind = if conflict { ErrorKind::Conflict } else { ErrorKind::Invalid };
-    ApiError::new(kind, format!("Consul refused: {}", why.join("; ")))
 }

@@ -1,4 +1,5 @@
-//! Who else registers a Service: instances of its Consul name, read before it is registered for the first time.
+//! Who else registers a Service: instances of its Consul name, read before it is registered for the first time, and twice after that: two
+//! that begin at the same moment both find nothing.
 
 use std::time::Duration;
 
@@ -11,13 +12,18 @@ use consul8s_core::time::UnixMillis;
 const FRESH: Duration = Duration::from_secs(30);
 /// Pause after a read that failed.
 const RETRY: Duration = Duration::from_secs(5);
+/// When it is read again after the first registration: soon, as both write within a moment, and once more when nobody can write any more on
+/// the ground of a read that was before ours.
+const READ_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(35)];
 
 /// The last answer.
 #[derive(Debug, Default)]
 pub struct Elsewhere {
     name: String,
-    /// Registrations of this very Service, whoever made them.
+    /// Registrations of this very Service by other installations.
     found: Vec<Instance>,
+    /// When to read again though the Service is registered, the next first.
+    again: Vec<UnixMillis>,
     read: Option<UnixMillis>,
     not_before: UnixMillis,
 }
@@ -47,11 +53,24 @@ impl Elsewhere {
         self.not_before
     }
 
-    /// A read answered. Only what concerns the Service is kept: a name may have thousands of instances.
-    pub fn read(&mut self, name: &str, service: &KubeService, instances: Vec<Instance>, now: UnixMillis) {
+    /// The Service is about to be registered for the first time.
+    pub fn registers(&mut self, now: UnixMillis) {
+        self.again = READ_AGAIN.map(|after| now.after(after)).to_vec();
+    }
+
+    /// When to read again though the Service is registered.
+    #[must_use]
+    pub fn again(&self) -> Option<UnixMillis> {
+        self.again.first().copied()
+    }
+
+    /// A read answered. Only what others have registered of the Service is kept: a name may have thousands of instances.
+    pub fn read(&mut self, name: &str, service: &KubeService, owner: &str, instances: Vec<Instance>, now: UnixMillis) {
         let same = |instance: &Instance| instance.meta.get(names::META_UID) == Some(&service.uid);
-        let found = instances.into_iter().filter(same).collect();
-        *self = Elsewhere { name: name.to_owned(), found, read: Some(now), not_before: now };
+        let others = |instance: &Instance| instance.meta.get(names::META_OWNER).is_some_and(|other| other != owner);
+        let found = instances.into_iter().filter(same).filter(others).collect();
+        let again = self.again.iter().copied().filter(|at| *at > now).collect();
+        *self = Elsewhere { name: name.to_owned(), found, again, read: Some(now), not_before: now };
     }
 
     /// A read failed.

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod cluster_nodes;
 pub mod coming;
+pub mod denied;
 pub mod elsewhere;
 pub mod kube;
 pub mod lineages;
@@ -33,6 +34,7 @@ use crate::feeds;
 use cluster::Cluster;
 use cluster_nodes::ClusterNodes;
 use coming::Coming;
+use denied::Denied;
 use kube::{Changed, Objects};
 use lineages::Lineages;
 use names::Names;
@@ -52,6 +54,8 @@ pub struct World {
     pub cluster: Cluster,
     /// New registrations that are on their way to our nodes.
     pub coming: Coming,
+    /// Whether our token may make our nodes.
+    pub denied: Denied,
     /// Nodes of the cluster, while some Service rests on them.
     pub cluster_nodes: ClusterNodes,
     /// Consul services that some Service asks for.
@@ -96,6 +100,7 @@ impl World {
             slices: Objects::new(feeds::namespaces(&settings.scope)),
             cluster: Cluster::default(),
             coming: Coming::default(),
+            denied: Denied::default(),
             cluster_nodes: ClusterNodes::default(),
             sources: Sources::default(),
             lineages: Lineages::default(),

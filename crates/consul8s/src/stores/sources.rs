@@ -116,13 +116,14 @@ impl Sources {
 }
 
 impl Source {
-    /// A read of the same showed what is hidden from our token. Consul says so in every answer but those for which a blocking query had to
-    /// wait (measured on 1.22.7): there the results are filtered, and nothing tells.
-    pub fn also_hides(&mut self, meta: &AnswerMeta) {
-        if let Some(answer) = &mut self.answer {
-            answer.meta.filtered |= meta.filtered;
-            answer.meta.anonymous_under_deny |= meta.anonymous_under_deny;
-        }
+    /// A read of the same showed that something is hidden from our token, which the answer in use may not have told
+    /// ([`AnswerMeta::polled`]). Gives whether that is news.
+    pub fn also_hides(&mut self, meta: &AnswerMeta) -> bool {
+        let Some(answer) = &mut self.answer else { return false };
+        let before = (answer.meta.filtered, answer.meta.anonymous_under_deny);
+        answer.meta.filtered |= meta.filtered;
+        answer.meta.anonymous_under_deny |= meta.anonymous_under_deny;
+        before != (answer.meta.filtered, answer.meta.anonymous_under_deny)
     }
 
     fn settle(&mut self, query: &HealthQuery, rebound: &mut Rebound) {

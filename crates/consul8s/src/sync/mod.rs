@@ -173,8 +173,10 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             record.changed_at = record.changed_at.or(plan.changed_at);
         }
         if let Applied::Failed(error) = applied {
-            // A lost race is mended by what the watches bring, which asks for a look by itself; the backoff is for when it doesn't.
-            if error.kind != ErrorKind::Conflict {
+            // A lost race is mended by what the watches bring, which asks for a look by itself; the backoff is for when it doesn't. And that
+            // our nodes may not be made is told once for all.
+            let told = error.kind == ErrorKind::Conflict || self.world().denied.resting(self.clock.now()).is_some();
+            if !told {
                 tracing::warn!(service = %key, %error, "a write failed; it is tried again");
             }
             return Ended::Failed;

@@ -31,6 +31,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         if let Some(name) = &plan.ask_elsewhere {
             let due = self.world().record(key).elsewhere.due();
             if due <= self.clock.now() {
+                // Where nothing waits for it, it can wait.
+                let can_wait = plan.waits_for.is_none();
+                let _slot = if can_wait { self.few.acquire().await.ok() } else { None };
                 self.read_elsewhere(key, name).await;
             }
         }
@@ -78,7 +81,9 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         let Some(service) = world.services.get(key).cloned() else { return };
         match answer {
             // What is hidden from us is no reason not to register.
-            Ok(answer) => world.record(key).elsewhere.read(name, &service, answer.body, now),
+            Ok(answer) => {
+                world.record(key).elsewhere.read(name, &service, &self.settings.identity.owner, answer.body, now)
+            }
             Err(error) => {
                 world.record(key).elsewhere.failed(now);
                 world.consul_fails(&error);

@@ -211,7 +211,9 @@ impl View<'_> {
                 done.insert(Reason::RemovalReleased, message);
             }
         } else if let Some(why) = plan.slices.changes.iter().find_map(withdrawn) {
-            done.insert(Reason::EndpointsUpdated, format!("our slices were taken away: {}", shown(why)));
+            let count = plan.slices.changes.iter().filter_map(withdrawn).count();
+            let slices = if count == 1 { "slice of ours was" } else { "slices of ours were" };
+            done.insert(Reason::EndpointsUpdated, format!("{count} {slices} taken away: {}", shown(why)));
         }
         let changes = &plan.registrations.changes;
         if changes.iter().any(|change| matches!(change, RegistrationChange::Register { .. })) {

@@ -1,16 +1,16 @@
 //! The Kubernetes → Consul half of a look at a Service.
 
-use std::fmt;
 use std::sync::Arc;
 
 use consul8s_core::claim::Claim;
-use consul8s_core::consul::{ServiceId, TxnApplied, TxnOp, TxnOutcome, TxnRefusal};
+use consul8s_core::consul::{ServiceId, TxnApplied, TxnOp, TxnOutcome};
 use consul8s_core::empty_node::EmptyNode;
 use consul8s_core::intent::Intent;
 use consul8s_core::intent::to_consul::ToConsul;
 use consul8s_core::kube::{KubeNode, KubeService, KubeSlice, ObjectKey};
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
-use consul8s_core::settings::Settings;
+use consul8s_core::problem::Problem;
+use consul8s_core::settings::{Direction, Settings};
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::nodes::Marks;
 use consul8s_core::to_consul::{
@@ -23,8 +23,8 @@ use super::writers::Writers;
 use crate::controller::Controller;
 use crate::feeds::Demand;
 use crate::metrics::Write;
-use crate::stores::World;
 use crate::stores::record::Gone;
+use crate::stores::{World, denied};
 
 /// The plan for a Service's registrations, or why there is none yet.
 #[derive(Debug, Default)]
@@ -40,6 +40,10 @@ impl Made {
     fn waits_for(what: &'static str) -> Made {
         Made { waits_for: Some(what), ..Made::default() }
     }
+
+    fn blocked(by: Problem) -> Made {
+        Made { plan: RegistrationPlan { blocked: Some(by), ..RegistrationPlan::default() }, ..Made::default() }
+    }
 }
 
 /// Plans the registrations of a Service, and takes the plan's losses into the ledger that holds mass removals. Nothing while our
@@ -54,7 +58,11 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
 ) -> Made {
     let settings = &controller.settings;
     if !world.registry.synced() {
-        return Made::waits_for("what stands on our nodes in Consul");
+        let asks = matches!(intent, Some(Intent::ToConsul(_) | Intent::Frozen(Some(Direction::ToConsul))));
+        return match world.registry.hidden().filter(|_| asks) {
+            Some(node) => Made::blocked(denied::hidden(&node)),
+            None => Made::waits_for("what stands on our nodes in Consul"),
+        };
     }
     if service.is_none() {
         // What was removed may stand again, as in a Consul that was restored: then that its Service is missing must be found out anew.
@@ -100,8 +108,10 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         _ => None,
     };
     let mut made = Made { plan: consider(world, key, seen, wish, settings, now), ..Made::default() };
-    if let Some(wish) = wish.filter(|_| !registered) {
-        first_registration(world, key, &wish.name, &mut made, now);
+    match wish {
+        Some(wish) if registered => after_registration(world, key, &wish.name, &mut made, now),
+        Some(wish) => first_registration(world, key, &wish.name, &mut made, now),
+        None => {}
     }
     world.losses.note(key, made.plan.loss, now);
     if let Some(held) = made.plan.held.as_ref().filter(|held| held.why == HeldBecause::Mass) {
@@ -109,10 +119,21 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     }
     let kept = peace::keep(std::mem::take(&mut made.plan.changes), &mut world.record(key).repairs, now);
     made.plan.changes = kept.changes;
+    without_new_nodes(world, &mut made.plan, now);
     world.coming.begin(key, &made.plan.changes, world.registry.nodes());
     made.plan.problems.extend(kept.problems);
     made.plan.look_again = made.plan.look_again.into_iter().chain(kept.look_again).min();
     made
+}
+
+/// Where our token may not make the node that something is to be registered on, only checks follow until that is tried again.
+fn without_new_nodes(world: &World, plan: &mut RegistrationPlan, now: UnixMillis) {
+    let makes_one = plan.changes.iter().any(|change| matches!(change, RegistrationChange::SetNode { .. }));
+    if let Some((problem, until)) = world.denied.resting(now).filter(|_| makes_one) {
+        plan.changes.retain(|change| matches!(change, RegistrationChange::SetCheck { .. }));
+        plan.blocked = Some(problem.clone());
+        plan.look_again = plan.look_again.into_iter().chain([until]).min();
+    }
 }
 
 /// The plan from all that is known.
@@ -149,13 +170,13 @@ fn consider(
 /// Two installations of one cluster would register a Service twice; so before it is registered for the first time it is read who has its
 /// name. Where another has registered it, that is looked at again from time to time.
 fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut Made, now: UnixMillis) {
-    let elsewhere = &world.record(key).elsewhere;
+    let elsewhere = &mut world.record(key).elsewhere;
     let refused = !elsewhere.of(name).is_empty();
     match elsewhere.is_fresh(name, now) {
         true if refused => {
             made.plan.look_again = made.plan.look_again.into_iter().chain([elsewhere.until()]).min();
         }
-        true => {}
+        true => elsewhere.registers(now),
         // Until it is read anew, the last answer stands.
         false if refused => made.ask_elsewhere = Some(name.to_owned()),
         false if made.plan.changes.iter().any(|change| change.action() == "create") => {
@@ -164,6 +185,15 @@ fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut
             made.ask_elsewhere = Some(name.to_owned());
         }
         false => {}
+    }
+}
+
+/// Two that began at the same moment have both registered it: that shows when it is read once more.
+fn after_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut Made, now: UnixMillis) {
+    match world.record(key).elsewhere.again() {
+        Some(at) if at <= now => made.ask_elsewhere = Some(name.to_owned()),
+        Some(at) => made.plan.look_again = made.plan.look_again.into_iter().chain([at]).min(),
+        None => {}
     }
 }
 
@@ -204,13 +234,29 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     ) -> Result<bool, ApiError> {
         if let RegistrationChange::SetNode { after, .. } = change {
             let _only_one = writers.node.lock().await;
-            let stands = self.world().registry.nodes().get(&after.name).map(|view| view.node.clone());
-            if stands.is_some_and(|node| self.settings.identity.owns_node(&node)) {
-                // Another Service made it meanwhile.
-                return Ok(false);
+            {
+                let world = self.world();
+                let stands = world.registry.nodes().get(&after.name).map(|view| &view.node);
+                if stands.is_some_and(|node| self.settings.identity.owns_node(node)) {
+                    // Another Service made it meanwhile.
+                    return Ok(false);
+                }
+                if let Some((problem, _)) = world.denied.resting(self.clock.now()) {
+                    return Err(ApiError::new(ErrorKind::Forbidden, problem.message.clone()));
+                }
             }
-            self.write_change(key, change, writers, claim).await?;
-            return Ok(true);
+            let written = self.write_change(key, change, writers, claim).await;
+            let mut world = self.world();
+            match &written {
+                Ok(()) => world.denied.made(),
+                Err(error) if error.kind == ErrorKind::Forbidden => {
+                    if let Some(news) = world.denied.may_not_make(&after.name, error, self.clock.now()) {
+                        tracing::warn!(reason = %news.reason, "{}", news.message);
+                    }
+                }
+                Err(_) => {}
+            }
+            return written.map(|()| true);
         }
         self.write_change(key, change, writers, claim).await?;
         let mut world = self.world();
@@ -236,7 +282,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         self.world().record(key).original_node.forget();
         match outcome? {
             TxnOutcome::Applied(_) => Ok(()),
-            TxnOutcome::Refused(refusals) => Err(refused(node, &refusals)),
+            TxnOutcome::Refused(refusals) => Err(ApiError::refused(node, &refusals)),
         }
     }
 
@@ -270,7 +316,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
                     Err(ApiError::new(ErrorKind::Garbage, format!("Consul's answer does not say that it did {change}")))
                 }
             }
-            Ok(TxnOutcome::Refused(refusals)) => Err(refused(change, &refusals)),
+            Ok(TxnOutcome::Refused(refusals)) => Err(ApiError::refused(change, &refusals)),
             Err(error) => Err(error),
         };
         if result.as_ref().is_err_and(|error| error.kind == ErrorKind::Conflict) {
@@ -315,11 +361,4 @@ fn says(applied: &TxnApplied, change: &RegistrationChange) -> bool {
         // A deletion leaves nothing behind.
         RegistrationChange::Deregister { .. } => true,
     }
-}
-
-fn refused(change: &impl fmt::Display, refusals: &[TxnRefusal]) -> ApiError {
-    let why: Vec<&str> = refusals.iter().map(|refusal| refusal.what.as_str()).collect();
-    let conflict = refusals.iter().any(TxnRefusal::is_conflict);
-    let kind = if conflict { ErrorKind::Conflict } else { ErrorKind::Invalid };
-    ApiError::new(kind, format!("Consul refused to {change}: {}", why.join("; ")))
 }

@@ -9,8 +9,8 @@ use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::nodes;
 
 use crate::controller::Controller;
-use crate::stores::World;
 use crate::stores::record::State;
+use crate::stores::{World, denied};
 
 /// How long Consul must be away until it is told: an election or a restart of one server is shorter.
 const AWAY_FOR: Duration = Duration::from_secs(10);
@@ -32,8 +32,10 @@ impl Faults {
         let world = controller.world();
         let foreign = world.registry.nodes().foreign(&settings.identity).filter(|_| !settings.take_over);
         let conflict = foreign.map(|node| nodes::conflict(node, &settings.identity));
+        let hidden = world.registry.hidden().map(|node| denied::hidden(&node));
+        let of_nodes = hidden.or_else(|| world.denied.problem().cloned());
         let mut all: Vec<Problem> =
-            self.unavailable(&world, now).into_iter().chain(denied(&world)).chain(conflict).collect();
+            self.unavailable(&world, now).into_iter().chain(of_nodes).chain(refused(&world)).chain(conflict).collect();
         all.sort();
         all.dedup_by_key(|problem| problem.reason);
         all
@@ -60,7 +62,10 @@ impl Faults {
             ),
             _ => Problem::new(
                 Reason::ConsulUnavailable,
-                format!("Consul does not answer as it should; what stands stays, and it is asked again: {error}"),
+                format!(
+                    "Consul does not answer as it should; what stands stays, and it is asked again; see that it runs, has a leader, and \
+                     is what --consul names: {error}"
+                ),
             ),
         })
     }
@@ -68,7 +73,7 @@ impl Faults {
 
 /// Whether our token lacks a permission for more than a few Services. Those that wait for an answer learn it one after the other, some
 /// minutes apart, so that this does not wait for the last.
-fn denied(world: &World) -> Option<Problem> {
+fn refused(world: &World) -> Option<Problem> {
     let filled = world.records().filter_map(|(_, record)| record.told.as_ref());
     let (mut denied, mut of) = (0, 0);
     for told in filled.filter(|told| told.direction == Direction::ToKube) {

@@ -207,7 +207,7 @@ async fn it_tells_what_it_did_and_found_and_then_nothing_for_an_hour() {
         told,
         [
             "Service bad Warning InvalidAnnotation: annotation consul8s/service.weight: \"heavy\" is not a weight between 1 and 65535; the \
-             last valid settings stay in force",
+             last valid settings stay in force until it is corrected or removed",
             "Service db Normal Registered: 1 of 1 registered as db: shop.db@consul8s-me",
             "Service web Normal EndpointsUpdated: 2 of 3 published; 1 left out: critical",
         ]
@@ -316,7 +316,7 @@ async fn a_service_that_asks_for_nothing_any_more_loses_the_condition() {
     seconds(5).await;
     assert_eq!((play.condition("web").as_str(), play.condition("db").as_str()), ("", ""));
     let told = play.told().join("\n");
-    assert!(told.contains("our slices were taken away: consul8s_source: none"), "{told}");
+    assert!(told.contains("slice of ours was taken away: consul8s_source: none"), "{told}");
     assert!(told.contains("1 registration removed from Consul: consul8s_source: none"), "{told}");
 }
 

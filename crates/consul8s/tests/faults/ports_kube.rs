@@ -201,6 +201,12 @@ impl KubeWriter for Kube {
         self.line.write(write, async move { world.orphan_service(&service).await }).await
     }
 
+    async fn remember_forgotten(&self, service: &KubeService, forgotten: bool) -> Result<(), ApiError> {
+        let (world, service) = (self.world(), service.clone());
+        let write = self.write(format!("note on service {}", service.key));
+        self.line.write(write, async move { world.remember_forgotten(&service, forgotten).await }).await
+    }
+
     async fn set_finalizers(&self, import: &Import, finalizers: &[String]) -> Result<(), ApiError> {
         let (world, import, finalizers) = (self.world(), import.clone(), finalizers.to_vec());
         let write = self.write(format!("finalizers of {} {finalizers:?}", import.key));

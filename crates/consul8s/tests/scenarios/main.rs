@@ -1,10 +1,11 @@
 //! The promises of consul8s, each as a small scenario, played on two worlds: `sim`, the simulated servers of
-//! `crates/sim` behind real sockets, and `real`, the servers that `cargo xtask testbed build` builds; some on `acl`, too: real servers,
-//! and a Consul that allows the program what `consul8s acl-policy` prints and no more. The program is
-//! the real binary, told everything by flags, and watched through the two APIs, its metrics, logs and exit codes.
+//! `crates/sim` behind real sockets, and `real`, the servers that `cargo xtask testbed build` builds. What writes to Consul (all of
+//! `to_consul`) has `acl` as its real world: the same servers, with a Consul that allows the program what `consul8s acl-policy` prints for
+//! its flags and no more; a few of these play on `real`, too. The program is the real binary, told everything by flags, and watched
+//! through the two APIs, its metrics, logs and exit codes.
 //!
 //! `cargo test -p consul8s --test scenarios` plays all, `… -- real::health` those whose names contain that, `… -- --list`
-//! names them. What passes on `sim` and not on `real` is a bug in `sim`, or in the scenario.
+//! names them. What passes on `sim` and not on `real` or `acl` is a bug in `sim`, or in the scenario.
 //!
 //! | file | rows of the contract |
 //! | --- | --- |
@@ -24,6 +25,8 @@
 //! | `to_kube/hostnames.rs` | §2 hostnames, with a name server |
 //! | `to_kube/guide.rs` | the examples of docs/guides/to-kubernetes.md |
 //! | `to_kube/holds.rs` | S3: holds, how they are released, and over a restart; sources that aren't whole |
+//! | `to_kube/combined.rs` | settings and events that meet |
+//! | `to_kube/while_down.rs` | S3 after a restart: what happened while nobody ran |
 //! | `to_kube/release.rs` | §5 `release` |
 //! | `to_consul/documented.rs` | §4 registration; the original's manifest for this direction |
 //! | `to_consul/settings.rs` | §4 annotations: addresses, ID, name, port, tags, remove_registration |
@@ -40,6 +43,8 @@
 //! | `to_consul/removal.rs`, `absence.rs` | §4 removal; holds, absence from fresh lists |
 //! | `to_consul/sources.rs`, `ids.rs`, `pods.rs`, `unready_nodes.rs`, `room.rs` | §4 sources and their order, IDs, endpoints, nodes, synthetic nodes |
 //! | `to_consul/input.rs`, `examples.rs` | bad input, by the reference's table; the reference's examples |
+//! | `to_consul/which.rs`, `compatibility.rs` | §1 suspended Services, `--default-sync`; §4 `consul-k8s` |
+//! | `to_consul/writing.rs`, `held.rs` | §4 only differences, IDs, room in the meta, addresses; holds over time |
 //! | `to_consul/restored.rs`, `wars.rs`, `loops.rs` | restored and replaced servers; S11; S7 |
 //! | `import/create.rs` | §3 ConsulImport: which Services are made, and how |
 //! | `import/removal.rs` | §3 ConsulImport: which Services go, and which stay |

@@ -22,7 +22,7 @@ use crate::time::BootTime;
 
 pub use elector::{Elector, Step, Vigil};
 pub use lease::{Lease, LeaseWrite, Term};
-pub use notebook::{Notebook, Notes};
+pub use notebook::{HeldNote, Notebook, Notes};
 
 /// The right to write, until its deadline.
 ///

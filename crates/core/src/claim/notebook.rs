@@ -2,9 +2,11 @@
 //! with its renewals.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::guard::HoldId;
 use crate::names;
+use crate::time::UnixMillis;
 
 /// Datacenters that are remembered at most: a federation has tens. The annotation stays far below what Kubernetes takes (256 KiB).
 const MAX_DATACENTERS: usize = 500;
@@ -18,8 +20,32 @@ pub struct Notebook {
     pub allow_removal: Option<String>,
     /// resourceVersion of a list of Services that was believed although registrations had been written from a newer one.
     pub list_mark: Option<u64>,
-    /// How many registrations are held, by hold: for who wants to release them.
-    pub held: BTreeMap<HoldId, usize>,
+    /// Which registrations are held, by hold: for who wants to release them, and for who holds them next.
+    pub held: BTreeMap<HoldId, HeldNote>,
+}
+
+/// What is remembered of a hold over registrations: `12`, or `12@1764291600000`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldNote {
+    /// How many it holds.
+    pub registrations: usize,
+    /// Since when the last of them is lost, where time ends the hold.
+    pub since: Option<UnixMillis>,
+}
+
+impl HeldNote {
+    fn parse(text: &str) -> Option<HeldNote> {
+        let (count, since) = text.split_once('@').map_or((text, None), |(count, since)| (count, Some(since)));
+        let since = since.map(|since| since.trim().parse().map(UnixMillis)).transpose().ok()?;
+        Some(HeldNote { registrations: count.trim().parse().ok()?, since })
+    }
+}
+
+impl fmt::Display for HeldNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.registrations)?;
+        self.since.map_or(Ok(()), |since| write!(f, "@{}", since.0))
+    }
 }
 
 impl Notebook {
@@ -33,7 +59,7 @@ impl Notebook {
         };
         let held = |word: &str| {
             let (id, count) = word.split_once('=')?;
-            Some((HoldId::parse(id.trim())?, count.trim().parse().ok()?))
+            Some((HoldId::parse(id.trim())?, HeldNote::parse(count)?))
         };
         Notebook {
             lineage: text(names::LEASE_LINEAGE).into_iter().flat_map(|text| text.split(',').filter_map(mark)).collect(),
@@ -65,7 +91,7 @@ impl Notebook {
             changes.insert(names::LEASE_LIST_MARK, list_mark.map(|mark| mark.to_string()));
         }
         if *held != before.held {
-            let words: Vec<String> = held.iter().map(|(id, count)| format!("{id}={count}")).collect();
+            let words: Vec<String> = held.iter().map(|(id, note)| format!("{id}={note}")).collect();
             changes.insert(names::LEASE_HELD, (!words.is_empty()).then(|| words.join(",")));
         }
         changes
@@ -79,7 +105,7 @@ pub struct Notes {
     restarted: BTreeMap<String, u64>,
     used: Option<String>,
     list_mark: Option<Option<u64>>,
-    held: Option<BTreeMap<HoldId, usize>>,
+    held: Option<BTreeMap<HoldId, HeldNote>>,
 }
 
 impl Notes {
@@ -105,8 +131,8 @@ impl Notes {
         self.list_mark = Some(mark);
     }
 
-    /// So many registrations are held, by hold.
-    pub fn held(&mut self, held: BTreeMap<HoldId, usize>) {
+    /// These registrations are held, by hold.
+    pub fn held(&mut self, held: BTreeMap<HoldId, HeldNote>) {
         self.held = Some(held);
     }
 

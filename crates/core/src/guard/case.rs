@@ -48,6 +48,8 @@ pub struct Judged {
     pub held: Vec<Held>,
     /// What the slices of the held keep of their holds.
     pub marks: BTreeMap<EndpointId, Mark>,
+    /// The nodes of what stays though no instance of the answer stands for it, where they are known.
+    pub nodes: BTreeMap<EndpointId, String>,
     /// `consul8s/allow-removal: true` was used; a slice keeps that too.
     pub used: bool,
     /// Reads that are needed, soonest first.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::consul::{HealthQuery, InstanceRef};
+use crate::consul::HealthQuery;
 use crate::time::UnixMillis;
-use crate::to_kube::EndpointId;
+use crate::to_kube::{Behind, EndpointId};
 
 use super::absence::Absence;
 use super::case::Case;
@@ -27,7 +27,7 @@ impl Asked {
         &mut self,
         query: &HealthQuery,
         absence: &Absence,
-        instance: Option<&InstanceRef>,
+        behind: Option<&Behind>,
         hold: Option<Duration>,
     ) {
         let Some(next) = absence.next_read(hold) else { return };
@@ -37,12 +37,12 @@ impl Asked {
             None => soonest(&mut self.services, HealthQuery { filter: None, ..query.clone() }, next),
         }
         // A node behind a cluster peer can't be asked.
-        if let Some(instance) = instance
+        if let Some(behind) = behind
             && absence.was_ready
             && query.peer.is_none()
         {
             let at = if absence.node_read.is_none() { absence.since } else { next };
-            soonest(&mut self.nodes, instance.node.clone(), at);
+            soonest(&mut self.nodes, behind.node().to_owned(), at);
         }
     }
 
@@ -69,7 +69,8 @@ fn soonest<K: Ord>(all: &mut BTreeMap<K, UnixMillis>, key: K, at: UnixMillis) {
 }
 
 /// Takes the reads into account, oldest first.
-pub(super) fn feed(absence: &mut Absence, case: &Case<'_>, id: &EndpointId, instance: Option<&InstanceRef>) {
+pub(super) fn feed(absence: &mut Absence, case: &Case<'_>, id: &EndpointId, behind: Option<&Behind>) {
+    let instance = behind.and_then(Behind::instance);
     let asked = &case.plan.query;
     let mut reads: Vec<&ServiceReading> = case.services_read.iter().collect();
     reads.sort_by_key(|read| (read.at, read.query.filter.is_some()));
@@ -89,12 +90,12 @@ pub(super) fn feed(absence: &mut Absence, case: &Case<'_>, id: &EndpointId, inst
         }
     }
     for read in case.nodes_read {
-        let Some(instance) = instance.filter(|instance| instance.node == read.node) else { continue };
+        let Some(behind) = behind.filter(|behind| behind.node() == read.node) else { continue };
         if read.at < absence.since || absence.node_read.is_some_and(|last| read.at <= last) {
             continue;
         }
         absence.node_read = Some(read.at);
-        absence.explicit = read.explicit(instance, &asked.name);
+        absence.explicit = read.explicit(behind, asked, absence.agreed() > 0);
     }
 }
 

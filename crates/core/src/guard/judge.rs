@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::consul::InstanceRef;
 use crate::evidence::{Evidence, UserIntent};
 use crate::kube::Endpoint;
 use crate::problem::Reason;
 use crate::settings::Settings;
 use crate::time::UnixMillis;
-use crate::to_kube::{EndpointId, Removal, Rule, Why, hint, unready};
+use crate::to_kube::{Behind, EndpointId, Removal, Rule, Why, hint, unready};
 
 use super::absence::Absence;
 use super::case::{Case, Judged};
@@ -40,14 +39,15 @@ pub fn judge(mut case: Case<'_>, memory: &mut Memory, ledger: &mut Ledger) -> Ju
     let out = pass.out;
     let ready: BTreeSet<&EndpointId> = loss.ready.iter().chain(out.kept_ready()).collect();
     memory.note_done(|id| ready.contains(id), case.now);
-    finish(case, out, memory.used)
+    let nodes = nodes_of_what_stays(&case, &out, memory);
+    finish(case, out, memory.used, nodes)
 }
 
 /// A missing endpoint that may have to stay.
 struct Open {
     id: EndpointId,
     endpoint: Endpoint,
-    instance: Option<InstanceRef>,
+    behind: Option<Behind>,
     state: State,
 }
 
@@ -116,8 +116,8 @@ impl Pass<'_, '_> {
                     self.known(&id).absence = None;
                     self.let_go(id, evidence);
                 }
-                Why::Missing(instance) => match self.look(&id, removal.endpoint.ready, instance.as_ref()) {
-                    Ok(state) => open.push(Open { id, endpoint: removal.endpoint, instance, state }),
+                Why::Missing(behind) => match self.look(&id, removal.endpoint.ready, behind.as_ref()) {
+                    Ok(state) => open.push(Open { id, endpoint: removal.endpoint, behind, state }),
                     Err(evidence) => self.let_go(id, evidence),
                 },
             }
@@ -136,7 +136,7 @@ impl Pass<'_, '_> {
     }
 
     /// What the reads say about a missing endpoint: how far its absence is established, or the evidence with which it goes at once.
-    fn look(&mut self, id: &EndpointId, ready: bool, instance: Option<&InstanceRef>) -> Result<State, Evidence> {
+    fn look(&mut self, id: &EndpointId, ready: bool, behind: Option<&Behind>) -> Result<State, Evidence> {
         let case = self.case;
         let known = self.known(id);
         let unseen = |broken: UnixMillis| known.seen.is_none_or(|seen| seen < broken);
@@ -153,8 +153,8 @@ impl Pass<'_, '_> {
             absence.begin_again(case.now);
             absence.mark = None;
         }
-        feed(absence, case, id, instance);
-        if let Some(proof) = &absence.explicit {
+        feed(absence, case, id, behind);
+        if let Some(proof) = absence.explicit.as_ref().filter(|_| !case.source.uncompared) {
             return Err(Evidence::Explicit(proof.clone()));
         }
         if absence.filtered_out {
@@ -242,7 +242,7 @@ impl Pass<'_, '_> {
         }
         if !matches!(one.state, State::Unknowable(_)) {
             out.look_again.extend(climate.known_at);
-            out.asked.ask(&case.plan.query, absence, one.instance.as_ref(), lasts);
+            out.asked.ask(&case.plan.query, absence, one.behind.as_ref(), lasts);
         }
         self.keep(one);
     }
@@ -304,7 +304,14 @@ fn mark(absence: &Absence, id: HoldId, kind: Kind) -> Mark {
     }
 }
 
-fn finish(mut case: Case<'_>, mut out: Outcome, used: bool) -> Judged {
+/// The nodes of endpoints that stay though no instance of the answer stands for them.
+fn nodes_of_what_stays(case: &Case<'_>, out: &Outcome, memory: &Memory) -> BTreeMap<EndpointId, String> {
+    let unanswered = case.plan.wanted.iter().filter(|(_, wanted)| wanted.instance.is_none()).map(|(id, _)| id);
+    let stays = unanswered.chain(out.kept.keys());
+    stays.filter_map(|id| Some((id.clone(), memory.known.get(id)?.behind()?.node().to_owned()))).collect()
+}
+
+fn finish(mut case: Case<'_>, mut out: Outcome, used: bool, nodes: BTreeMap<EndpointId, String>) -> Judged {
     let wanted = case.plan.wanted.values_mut().map(|wanted| &mut wanted.endpoint);
     hint(case.service, wanted.chain(out.kept.values_mut()));
     let held = group(&case, &out);
@@ -324,6 +331,7 @@ fn finish(mut case: Case<'_>, mut out: Outcome, used: bool) -> Judged {
         awaiting: out.awaiting,
         held,
         marks: out.marks,
+        nodes,
         used,
         needs,
         released: out.released,

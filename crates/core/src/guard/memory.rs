@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::consul::{HealthQuery, InstanceRef};
+use crate::consul::HealthQuery;
 use crate::kube::Endpoint;
 use crate::time::UnixMillis;
-use crate::to_kube::{EndpointId, EndpointPlan};
+use crate::to_kube::{Behind, EndpointId, EndpointPlan};
 
 use super::absence::Absence;
 use super::readiness::Readiness;
@@ -35,7 +35,7 @@ pub struct Memory {
 /// What is remembered of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
-    instance: Option<InstanceRef>,
+    behind: Option<Behind>,
     query: Option<Arc<HealthQuery>>,
     /// When an answer last had it.
     pub(super) seen: Option<UnixMillis>,
@@ -61,10 +61,10 @@ pub(super) enum LetGo {
 }
 
 impl Known {
-    /// The instance behind it, where an answer showed it since we started.
+    /// What stands behind it, where an answer showed it since we started, or our slice kept it.
     #[must_use]
-    pub fn instance(&self) -> Option<&InstanceRef> {
-        self.instance.as_ref()
+    pub fn behind(&self) -> Option<&Behind> {
+        self.behind.as_ref()
     }
 
     /// What was asked when it was last in an answer.
@@ -117,6 +117,9 @@ impl Memory {
         });
         known.gone = false;
         known.stood = now;
+        if known.behind.is_none() {
+            known.behind = plan.standing.nodes.get(id).cloned().map(Behind::Node);
+        }
         if let Some(mark) = plan.standing.marks.get(id) {
             let restored = || Box::new(Absence::restored(mark, endpoint.ready));
             known.absence.get_or_insert_with(restored);
@@ -132,8 +135,8 @@ impl Memory {
         for (id, wanted) in &plan.wanted {
             let Some(instance) = &wanted.instance else { continue };
             let known = self.known.entry(id.clone()).or_default();
-            if known.instance.as_ref() != Some(instance) {
-                known.instance = Some(instance.clone());
+            if known.behind.as_ref().and_then(Behind::instance) != Some(instance) {
+                known.behind = Some(Behind::Instance(instance.clone()));
             }
             known.query = Some(query.clone());
             known.seen = Some(now);

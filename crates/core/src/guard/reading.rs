@@ -9,7 +9,7 @@ use crate::intent::to_kube::ToKube;
 use crate::kube::KubeService;
 use crate::settings::Settings;
 use crate::time::UnixMillis;
-use crate::to_kube::{self, EndpointId};
+use crate::to_kube::{self, Behind, EndpointId};
 
 /// Check of an agent's node that its Serf membership keeps.
 pub const SERF_HEALTH: &str = "serfHealth";
@@ -52,13 +52,16 @@ pub struct SourceState {
     pub hidden: bool,
     /// Since when the lineage is broken: what was published and not seen since is held.
     pub broken: Option<UnixMillis>,
+    /// Whether the lineage has still to be compared with what the Lease remembers. Until then it proves nothing that a node is alive
+    /// without an instance: a Consul that was wiped knows its agents before they have told it of their services.
+    pub uncompared: bool,
 }
 
 impl SourceState {
     /// From the headers of the answer in use.
     #[must_use]
     pub fn of(meta: &AnswerMeta, broken: Option<UnixMillis>) -> SourceState {
-        SourceState { hidden: is_hidden(meta), broken }
+        SourceState { hidden: is_hidden(meta), broken, uncompared: false }
     }
 }
 
@@ -144,11 +147,18 @@ impl NodeReading {
         }
     }
 
-    /// The proof that the node is alive without the instance (of the service `name`), where it shows that.
+    /// The proof that the node is alive without what stood behind an endpoint of the service that `query` asks for, where it shows that. `missing` says
+    /// whether a consistent read of the service was without that endpoint: that has to tell where only the node is remembered, and where the
+    /// service is in a namespace, whose services the read of a node leaves out.
     #[must_use]
-    pub(crate) fn explicit(&self, instance: &InstanceRef, name: &str) -> Option<NodeProof> {
-        let without = self.services.get(&instance.id).is_none_or(|other| other != name);
-        let proven = self.whole && self.exists && self.alive && self.node == instance.node && without;
+    pub(crate) fn explicit(&self, behind: &Behind, query: &HealthQuery, missing: bool) -> Option<NodeProof> {
+        let without = match behind {
+            Behind::Instance(instance) if query.namespace.is_none() => {
+                self.services.get(&instance.id).is_none_or(|other| *other != query.name)
+            }
+            Behind::Instance(_) | Behind::Node(_) => missing,
+        };
+        let proven = self.whole && self.exists && self.alive && self.node == behind.node() && without;
         proven.then(|| NodeProof::of(&self.node, self.at))
     }
 }

@@ -8,6 +8,17 @@ use crate::time::UnixMillis;
 
 /// Consistent reads that must agree, over the whole delay.
 const READS: u32 = 3;
+/// How soon it is looked again while nothing is known of the lineage.
+const WHILE_UNCOMPARED: Duration = Duration::from_secs(1);
+
+/// What is known of the lineage of a list (contract S10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// Since when Consul counts from a lower index, because it was restored or wiped.
+    pub broken: Option<UnixMillis>,
+    /// It has still to be compared with what the Lease remembers.
+    pub uncompared: bool,
+}
 
 /// What is remembered of one import between two looks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +29,8 @@ pub struct Memory {
     forgotten: BTreeSet<String>,
     /// When Consul last forgot.
     broken: Option<UnixMillis>,
+    /// Whether Consul forgot is not known yet.
+    uncompared: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +57,9 @@ impl Memory {
         if self.forgotten.contains(service) {
             return Known::Forgotten;
         }
+        if self.uncompared {
+            return Known::ReadAt(now.after(WHILE_UNCOMPARED));
+        }
         let Some(Missing { first, last, reads }) = self.missing.get(service).copied() else {
             return Known::ReadAt(now);
         };
@@ -69,12 +85,18 @@ impl Memory {
         }
     }
 
-    /// Consul counts from a lower index since then: what is missing now was not taken out by anybody.
-    pub(super) fn broke(&mut self, since: UnixMillis, missing: impl IntoIterator<Item = String>) {
-        if self.broken < Some(since) {
-            self.broken = Some(since);
+    /// What is known of the lineage. Where Consul counts from a lower index, what is missing now was not taken out by anybody.
+    pub(super) fn lineage(&mut self, lineage: Lineage, missing: impl IntoIterator<Item = String>) {
+        self.uncompared = lineage.uncompared;
+        if self.broken < lineage.broken {
+            self.broken = lineage.broken;
             self.forgotten.extend(missing);
         }
+    }
+
+    /// Consul had forgotten these already when another process looked.
+    pub(super) fn forgot(&mut self, services: impl IntoIterator<Item = String>) {
+        self.forgotten.extend(services);
     }
 
     /// These were shown: what was counted is void.

@@ -21,7 +21,7 @@ use crate::consul::HealthQuery;
 use crate::kube::{Family, ObjectKey, ServicePort};
 use crate::time::UnixMillis;
 
-pub use absence::Memory;
+pub use absence::{Lineage, Memory};
 pub use own::finalizers;
 pub use plan::{Action, Input, Need, Plan, Removal, plan};
 pub use service::{Candidate, NewService};
@@ -38,6 +38,9 @@ pub const MANAGED_BY: &str = "consul8s";
 pub const IMPORT: &str = "consul8s/import";
 /// On a created Service: UID of its import.
 pub const IMPORT_UID: &str = "consul8s/import-uid";
+/// On a created Service: `true` while it is missing from a Consul that was restored or wiped, so that a restart knows that nobody took it
+/// out.
+pub const IMPORT_FORGOTTEN: &str = "consul8s/import-forgotten";
 
 /// What consul8s reads of a `ConsulImport`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

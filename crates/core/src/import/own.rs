@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Catalog, FINALIZER, IMPORT_UID, Import, MANAGED_BY, MANAGED_BY_LABEL, Memory, name, select};
+use super::{
+    Catalog, FINALIZER, IMPORT_FORGOTTEN, IMPORT_UID, Import, Lineage, MANAGED_BY, MANAGED_BY_LABEL, Memory, name,
+    select,
+};
 use crate::consul::HealthQuery;
 use crate::intent::labels;
 use crate::kube::KubeService;
@@ -60,18 +63,21 @@ impl Memory {
         self.read(missing.map(|service| service.key.name.clone()), now);
     }
 
-    /// Takes in what the watch of the list shows: what is there again was not missing all along. `broken` is since when Consul counts from a
-    /// lower index, because it was restored or wiped.
-    pub fn note(&mut self, import: &Import, services: &[&KubeService], catalog: &Catalog, broken: Option<UnixMillis>) {
+    /// Takes in what the watch of the list shows: what is there again was not missing all along.
+    pub fn note(&mut self, import: &Import, services: &[&KubeService], catalog: &Catalog, lineage: Lineage) {
         let selected = select::of(&import.spec, catalog);
         let own = created(import, services);
-        let missing = || own.iter().filter(|service| !is_shown(service, &selected)).map(|service| &service.key.name);
-        if let Some(since) = broken {
-            self.broke(since, missing().cloned());
-        }
-        let missing: BTreeSet<&String> = missing().collect();
+        let missing = || own.iter().filter(|service| !is_shown(service, &selected));
+        self.lineage(lineage, missing().map(|service| service.key.name.clone()));
+        self.forgot(missing().filter(|service| is_forgotten(service)).map(|service| service.key.name.clone()));
+        let missing: BTreeSet<&String> = missing().map(|service| &service.key.name).collect();
         self.shown(|name| !missing.iter().any(|service| *service == name));
     }
+}
+
+/// Whether it says that Consul has forgotten it.
+pub(super) fn is_forgotten(service: &KubeService) -> bool {
+    service.annotations.contains_key(IMPORT_FORGOTTEN)
 }
 
 fn is_shown(service: &KubeService, selected: &BTreeSet<&str>) -> bool {

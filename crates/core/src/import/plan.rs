@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::absence::Known;
-use super::own::{binds, created, is_for};
+use super::own::{binds, created, is_for, is_forgotten};
 use super::service::{self, Candidate, NewService};
 use super::status::{ImportCondition, Status};
 use super::{Catalog, CatalogQuery, Definition, Import, Memory, name, select};
@@ -97,6 +97,15 @@ pub enum Action {
         service: Box<KubeService>,
         /// Why.
         why: Removal,
+    },
+    /// A created Service says whether it is missing from a Consul that was restored or wiped.
+    Remember {
+        /// Of this import.
+        import: ObjectKey,
+        /// It.
+        service: Box<KubeService>,
+        /// Whether.
+        forgotten: bool,
     },
 }
 
@@ -246,7 +255,7 @@ impl<'a> Planner<'a> {
     fn keep_or_remove(&mut self, import: &Import, service: &KubeService, selected: &BTreeSet<&str>) {
         let Some(bound) = service.annotations.get(names::SERVICE_NAME) else { return };
         if selected.contains(bound.as_str()) {
-            return;
+            return self.remember(import, service, false);
         }
         // Somebody has made it another's: that is nothing that the catalog could say.
         if !is_for(import, service, bound) {
@@ -269,7 +278,7 @@ impl<'a> Planner<'a> {
                 }
             }
             Known::ReadAt(at) => self.look_again(at),
-            Known::Forgotten => {}
+            Known::Forgotten => self.remember(import, service, true),
             Known::Gone(_) if self.input.busy.contains(&service.key.name) => self.look_again(now.after(WHILE_BUSY)),
             Known::Gone(proof) => self.remove(import, service, Removal::Absent(proof)),
         }
@@ -374,6 +383,13 @@ impl<'a> Planner<'a> {
         } else {
             Action::Delete { import: key, service, why }
         });
+    }
+
+    fn remember(&mut self, import: &Import, service: &KubeService, forgotten: bool) {
+        if is_forgotten(service) != forgotten {
+            let (import, service) = (import.key.clone(), Box::new(service.clone()));
+            self.plan.actions.push(Action::Remember { import, service, forgotten });
+        }
     }
 
     fn look_again(&mut self, at: UnixMillis) {

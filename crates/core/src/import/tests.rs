@@ -121,6 +121,9 @@ impl World {
             }
             Action::Delete { import, service, why } => format!("{}: delete {}: {why}", import.name, service.key.name),
             Action::Orphan { import, service, why } => format!("{}: orphan {}: {why}", import.name, service.key.name),
+            Action::Remember { import, service, forgotten } => {
+                format!("{}: {} is forgotten: {forgotten}", import.name, service.key.name)
+            }
         };
         plan.actions.iter().map(short).collect()
     }
@@ -198,7 +201,7 @@ fn a_service_goes_only_after_consistent_absence() {
     world.catalog = Some([("web".to_owned(), vec![])].into());
     let services: Vec<&KubeService> = world.services.iter().collect();
     let catalog = world.catalog.clone().unwrap();
-    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog, None);
+    world.memories.get_mut(&all.uid).unwrap().note(&all, &services, &catalog, Lineage::default());
     assert_eq!(world.actions(), Vec::<String>::new());
     world.catalog = Some(Catalog::new());
     assert_eq!(world.plan().needs.len(), 1, "the count begins anew");
@@ -238,21 +241,32 @@ fn a_template_says_nothing_about_where_a_service_is_read() {
 fn what_a_wiped_consul_has_forgotten_stays() {
     let all = import("all", 10, &["web"]);
     let mut world = World::new(vec![all.clone()], vec![made(&all, "web", "web")], &[]);
-    let services = world.services.clone();
-    let services: Vec<&KubeService> = services.iter().collect();
-    let note = |world: &mut World, listed: &[&str], broken| {
+    let note = |world: &mut World, listed: &[&str], lineage| {
+        let services = world.services.clone();
+        let services: Vec<&KubeService> = services.iter().collect();
         let catalog: Catalog = listed.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
         world.catalog = Some(catalog.clone());
-        world.memories.entry(all.uid.clone()).or_default().note(&all, &services, &catalog, broken);
+        world.memories.entry(all.uid.clone()).or_default().note(&all, &services, &catalog, lineage);
     };
-    let broken = Some(NOW);
+    let [unknown, whole] = [true, false].map(|uncompared| Lineage { uncompared, broken: None });
+    let broken = Lineage { broken: Some(NOW), ..Lineage::default() };
+    note(&mut world, &[], unknown);
+    assert_eq!((world.actions(), world.plan().needs), (vec![], vec![]), "nobody knows yet what it means");
     note(&mut world, &[], broken);
+    assert_eq!(world.actions(), ["all: web is forgotten: true"]);
+    world.services[0].annotations.insert(IMPORT_FORGOTTEN.to_owned(), "true".to_owned());
     world.now = NOW.after(DELAY * 10);
-    note(&mut world, &[], broken);
-    assert_eq!((world.actions(), world.plan().needs), (vec![], vec![]), "time alone says nothing");
+    for lineage in [broken, whole] {
+        // The second by a process that finds the Lease in order again.
+        note(&mut world, &[], lineage);
+        assert_eq!((world.actions(), world.plan().needs), (vec![], vec![]), "time alone says nothing");
+        world.memories.clear();
+    }
     // It is registered again, and then goes like any other.
-    note(&mut world, &["web"], broken);
-    note(&mut world, &[], broken);
+    note(&mut world, &["web"], whole);
+    assert_eq!(world.actions(), ["all: web is forgotten: false"]);
+    world.services[0].annotations.remove(IMPORT_FORGOTTEN);
+    note(&mut world, &[], whole);
     assert_eq!(world.plan().needs, [Need::Catalog(all.key.clone())]);
 }
 

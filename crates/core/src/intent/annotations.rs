@@ -121,7 +121,8 @@ pub const TABLE: &[Annotation] = table! {
 };
 
 /// Keys that we write ourselves, and that are no user's mistake.
-const WRITTEN_BY_US: &[&str] = &["consul8s/import", "consul8s/import-uid", "consul8s/adopted"];
+const WRITTEN_BY_US: &[&str] =
+    &["consul8s/import", "consul8s/import-uid", "consul8s/import-forgotten", "consul8s/adopted"];
 
 /// The row of a key.
 #[must_use]
@@ -146,7 +147,9 @@ fn warning(key: &str, direction: Direction) -> Option<Problem> {
     };
     let of_direction = TABLE.iter().filter(|row| row.directions.contains(&direction)).map(|row| row.key);
     let near = nearest(key, of_direction).unwrap_or_default();
-    Some(Problem::new(Reason::UnknownAnnotation, format!("annotation {} {what}; nearest: {near}", clean(key, 80))))
+    let message =
+        format!("annotation {} {what}; nearest: {near}; rename or remove it, it does nothing", clean(key, 80));
+    Some(Problem::new(Reason::UnknownAnnotation, message))
 }
 
 #[cfg(test)]
@@ -163,11 +166,15 @@ mod tests {
     fn an_unknown_key_is_told_with_the_nearest() {
         assert_eq!(
             warnings("consul8s/service.tag", Direction::ToKube),
-            ["UnknownAnnotation: annotation consul8s/service.tag does not exist; nearest: consul8s/service.tags"]
+            [
+                "UnknownAnnotation: annotation consul8s/service.tag does not exist; nearest: consul8s/service.tags; rename or remove it, it does nothing"
+            ]
         );
         assert_eq!(
             warnings("consul8s/service_name", Direction::ToConsul),
-            ["UnknownAnnotation: annotation consul8s/service_name does not exist; nearest: consul8s/service.name"]
+            [
+                "UnknownAnnotation: annotation consul8s/service_name does not exist; nearest: consul8s/service.name; rename or remove it, it does nothing"
+            ]
         );
     }
 
@@ -177,7 +184,7 @@ mod tests {
             warnings("consul8s/service.port_name", Direction::ToKube),
             [
                 "UnknownAnnotation: annotation consul8s/service.port_name belongs to the other direction and does nothing for to_kube; \
-              nearest: consul8s/service.name"
+              nearest: consul8s/service.name; rename or remove it, it does nothing"
             ]
         );
         assert!(warnings("consul8s/service.port_name", Direction::ToConsul).is_empty());

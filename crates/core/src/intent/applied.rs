@@ -105,11 +105,13 @@ fn print_port(rule: &PortRule) -> String {
     format!("{}={source}", rule.port)
 }
 
-fn escape(text: &str) -> String {
+/// In one line, whatever it is.
+pub(crate) fn escape(text: &str) -> String {
     text.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r")
 }
 
-fn unescape(text: &str) -> String {
+/// What [`escape`] made one line of.
+pub(crate) fn unescape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {

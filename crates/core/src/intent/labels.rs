@@ -57,7 +57,7 @@ pub fn source(service: &KubeService, settings: &Settings) -> Source {
         Some(other) => Source::Unclear(Problem::new(
             Reason::UnknownSource,
             format!(
-                "the label {}={} is none of consul, kubernetes, none; what is published stays as it is",
+                "the label {}={} is none of consul, kubernetes, none; what is published stays as it is until it is corrected or removed",
                 names::LABEL_SOURCE,
                 clean(other, 80)
             ),

@@ -65,9 +65,9 @@ fn all_that_is_wrong_is_told() {
     let parsed = parse(&World::parse(text).unwrap().services[0], &settings());
     let told: Vec<String> = parsed.problems.iter().map(ToString::to_string).collect();
     expect_test::expect![[r#"
-        InvalidAnnotation: annotation consul8s/service.health: "fine" is none of passing, warning, any; the last valid settings stay in force
-        InvalidAnnotation: annotation consul8s/service.ports: "x" has "x", which is not PORT=SOURCE; the last valid settings stay in force
-        UnknownAnnotation: annotation consul8s/service.tagz does not exist; nearest: consul8s/service.tags"#]].assert_eq(&told.join("\n"));
+        InvalidAnnotation: annotation consul8s/service.health: "fine" is none of passing, warning, any; the last valid settings stay in force until it is corrected or removed
+        InvalidAnnotation: annotation consul8s/service.ports: "x" has "x", which is not PORT=SOURCE; the last valid settings stay in force until it is corrected or removed
+        UnknownAnnotation: annotation consul8s/service.tagz does not exist; nearest: consul8s/service.tags; rename or remove it, it does nothing"#]].assert_eq(&told.join("\n"));
 }
 
 #[test]

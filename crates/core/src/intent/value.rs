@@ -13,7 +13,10 @@ const SHOWN: usize = 80;
 pub fn invalid(key: &str, text: &str, why: &str) -> Problem {
     Problem::new(
         Reason::InvalidAnnotation,
-        format!("annotation {key}: \"{}\" {why}; the last valid settings stay in force", clean(text, SHOWN)),
+        format!(
+            "annotation {key}: \"{}\" {why}; the last valid settings stay in force until it is corrected or removed",
+            clean(text, SHOWN)
+        ),
     )
 }
 

@@ -7,7 +7,7 @@ use crate::evidence::{Drift, Evidence};
 use crate::guard::{self, Mark};
 use crate::kube::{AddressType, Endpoint, Family, KubeSlice, ObjectKey, OwnerRef, SliceSpec};
 use crate::names;
-use crate::to_kube::{EndpointId, PortPlan, Ports};
+use crate::to_kube::{EndpointId, PortPlan, Ports, behind};
 
 use super::Input;
 use super::change::{Gone, Removed, SliceChange};
@@ -84,6 +84,10 @@ impl<'a> Template<'a> {
         if let Some(text) = guard::print_marks(&marks, used) {
             annotations.insert(names::SLICE_ABSENT_SINCE.to_owned(), text);
         }
+        let nodes = slot.endpoints.iter().filter_map(|(id, _)| Some((id.address, node_of(input, id)?)));
+        if let Some(text) = behind::print(&nodes.collect()) {
+            annotations.insert(names::SLICE_NODES.to_owned(), text);
+        }
         SliceSpec {
             key: ObjectKey::new(input.service.key.namespace.clone(), slot.name.clone()),
             family,
@@ -95,6 +99,13 @@ impl<'a> Template<'a> {
             trigger: input.trigger,
         }
     }
+}
+
+/// The node that an endpoint is on.
+fn node_of<'a>(input: &Input<'a>, id: &EndpointId) -> Option<&'a str> {
+    let wanted = input.judged.plan.wanted.get(id);
+    let instance = wanted.and_then(|wanted| wanted.instance.as_ref());
+    instance.map(|instance| instance.node.as_str()).or_else(|| input.judged.nodes.get(id).map(String::as_str))
 }
 
 fn bears_used(slot: &Slot<'_>) -> bool {
@@ -126,11 +137,15 @@ fn change(input: &Input<'_>, standing: Option<&KubeSlice>, spec: SliceSpec) -> O
 fn is_that(slice: &KubeSlice, spec: &SliceSpec) -> bool {
     // Destructured, so that a new field cannot be forgotten here.
     let SliceSpec { key, family, labels, annotations, owner, endpoints, ports, trigger: _ } = spec;
-    let written = || slice.annotations.iter().filter(|(key, _)| key.as_str() != names::TRIGGER_TIME);
+    // A slice of an older version says nothing of nodes. It gets them when it is written for another reason.
+    let silent = !slice.annotations.contains_key(names::SLICE_NODES);
+    let passed_over = |key: &str| key == names::TRIGGER_TIME || (silent && key == names::SLICE_NODES);
+    let written = || slice.annotations.iter().filter(|(key, _)| !passed_over(key));
+    let wanted = annotations.iter().filter(|(key, _)| !passed_over(key));
     slice.key == *key
         && slice.address_type == AddressType::Ip(*family)
         && slice.labels == *labels
-        && written().eq(annotations.iter())
+        && written().eq(wanted)
         && slice.owners.contains(owner)
         && slice.endpoints == *endpoints
         && slice.ports == *ports

@@ -277,6 +277,7 @@ fn labels_of_the_service_are_handed_on_but_for_the_reserved() {
         {
             "consul8s/applied": "name=foo",
             "consul8s/installation": "default/consul8s",
+            "consul8s/nodes": "10.0.0.1 vm",
             "consul8s/owner": "me",
         }"#]]
     .assert_eq(&format!("{:#?}\n{:#?}", slice.labels, slice.annotations));

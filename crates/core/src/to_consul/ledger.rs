@@ -22,6 +22,8 @@ const MASS_SERVICES: usize = 3;
 pub struct Ledger {
     losses: BTreeMap<ObjectKey, Loss>,
     hold: Option<MassHold>,
+    /// A hold of the process before this one, and how many registrations it held: for what is found lost at the start.
+    before: Option<(MassHold, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,7 @@ enum State {
     Done,
 }
 
-/// A hold over registrations. It ends when they are asked for again, or when it is released.
+/// A hold over registrations. It ends when they are asked for again, when it is released, or after `--mass-removal-hold`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MassHold {
     /// One word, by which it is released.
@@ -75,14 +77,42 @@ impl Ledger {
     pub fn held(&mut self, key: &ObjectKey, hold: &MassHold) {
         if let Some(loss) = self.losses.get_mut(key) {
             loss.state = State::Held;
+            if self.before.as_ref().is_some_and(|(before, _)| before == hold) {
+                loss.since = loss.since.min(hold.since);
+            }
             self.hold.get_or_insert_with(|| hold.clone());
         }
+    }
+
+    /// The process that wrote before this one held so many registrations, under `hold.id`, the last of them since `hold.since`: what this
+    /// one holds, or finds to be held at its start, is the same hold and has lasted as long. If it is more, it is another.
+    pub fn continues(&mut self, hold: MassHold, registrations: usize) {
+        if let Some(mine) = &mut self.hold {
+            mine.id = hold.id;
+            let held = self.losses.values_mut().filter(|loss| loss.state == State::Held);
+            held.for_each(|loss| loss.since = loss.since.min(hold.since));
+        } else {
+            self.before = Some((hold, registrations));
+        }
+    }
+
+    /// Whether it is not decided yet what of the hold before goes on.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.before.is_some() && self.losses.values().any(|loss| loss.state == State::Pending)
+    }
+
+    /// What was lost at the start is decided on: what is lost from now on has nothing to do with the hold before.
+    pub fn opened(&mut self) {
+        self.before = None;
     }
 
     /// The removal of a Service's registrations was carried out.
     pub fn done(&mut self, key: &ObjectKey, now: UnixMillis) {
         if let Some(loss) = self.losses.get_mut(key) {
-            *loss = Loss { since: now, state: State::Done, ..*loss };
+            // What was held for long is no part of what goes now.
+            let since = if matches!(loss.state, State::Held | State::Done) { loss.since } else { now };
+            *loss = Loss { since, state: State::Done, ..*loss };
         }
         self.end_hold();
     }
@@ -101,6 +131,22 @@ impl Ledger {
     #[must_use]
     pub fn hold(&self) -> Option<&MassHold> {
         self.hold.as_ref()
+    }
+
+    /// The hold that is on, and since when the last of what it holds is lost.
+    #[must_use]
+    pub fn noted(&self) -> Option<MassHold> {
+        let held = self.losses.values().filter(|loss| loss.state == State::Held);
+        let since = held.map(|loss| loss.since).max()?;
+        self.hold.as_ref().map(|hold| MassHold { id: hold.id.clone(), since })
+    }
+
+    /// Since when the registrations of a Service that `hold` holds are lost, as far as is known.
+    #[must_use]
+    pub fn lost_since(&self, key: &ObjectKey, hold: &MassHold) -> UnixMillis {
+        let since = self.losses.get(key).map_or(hold.since, |loss| loss.since);
+        let goes_on = self.before.as_ref().is_some_and(|(before, _)| before == hold);
+        if goes_on { since.min(hold.since) } else { since }
     }
 
     /// How many registrations are held.
@@ -127,7 +173,9 @@ impl Ledger {
             && lost >= MASS_REGISTRATIONS
             && lost * 100 >= MASS_PERCENT * (standing + gone);
         let first = others.iter().map(|loss| loss.since).chain(mine.map(|loss| loss.since)).min().unwrap_or(now);
-        mass.then(|| self.hold.clone().unwrap_or_else(|| MassHold { id: HoldId::of_all(first), since: first }))
+        let before = self.before.as_ref().filter(|(_, registrations)| lost <= *registrations).map(|(hold, _)| hold);
+        let begun = self.hold.as_ref().or(before).cloned();
+        mass.then(|| begun.unwrap_or_else(|| MassHold { id: HoldId::of_all(first), since: first }))
     }
 
     fn forget_old(&mut self, now: UnixMillis) {

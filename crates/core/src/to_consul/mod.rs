@@ -30,6 +30,7 @@ mod tests;
 use crate as krate;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::consul::{CheckStatus, Instance};
 use crate::empty_node::EmptyNode;
@@ -135,7 +136,8 @@ pub struct RegistrationPlan {
     pub look_again: Option<UnixMillis>,
     /// How many registrations want to go by absence or by a lost label: to be told to [`Ledger::note`], also when 0.
     pub loss: usize,
-    /// A node of our name is somebody else's, so that nothing at all is written; one Event on the Lease.
+    /// A node of our name is somebody else's, or may not be read or made with our token, so that nothing is registered; one Event on the
+    /// Lease.
     pub blocked: Option<Problem>,
     /// Another installation of this cluster has registered the Service: its condition is that one's to write.
     pub elsewhere: bool,
@@ -195,8 +197,6 @@ pub enum Stays {
     NoSlices,
     /// Its Service is missing, which must be confirmed first.
     Unconfirmed,
-    /// Another installation has registered the Service too.
-    Elsewhere,
     /// It is to get another ID, which is somebody else's.
     NewIdTaken,
     /// `--policy upsert-only`: nothing is removed.
@@ -212,6 +212,8 @@ pub struct Held {
     pub registrations: Vec<String>,
     /// Why.
     pub why: HeldBecause,
+    /// How long, if it is confirmed after that; none = time alone never ends it.
+    pub lasts: Option<Duration>,
 }
 
 /// What a person let go.

@@ -116,10 +116,12 @@ impl<'a> Draft<'a> {
             self.plan.problems.push(problem);
             return removal::all(self, Why::Intent(UserIntent::Yielded));
         }
-        if let Some(problem) = self.registered_elsewhere(service) {
+        if let Some((owner, problem)) = self.registered_elsewhere(service)
+            && (self.standing.is_empty() || *owner < *self.marks.identity.owner)
+        {
             self.plan.problems.push(problem);
             self.plan.elsewhere = true;
-            return self.stay(Stays::Elsewhere);
+            return removal::all(self, Why::Intent(UserIntent::RegisteredElsewhere));
         }
         let cluster = Cluster::new(service, self.input.slices, self.input.cluster_nodes);
         let readiness = Readiness::new(&service.key, &cluster);
@@ -307,12 +309,14 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Two installations of one cluster would register the Service twice.
-    fn registered_elsewhere(&self, service: &KubeService) -> Option<Problem> {
+    /// Two installations of one cluster would register the Service twice: who comes second leaves it alone. Where both came at once, and
+    /// both have registered it, the smaller owner id keeps it. Gives the other's.
+    fn registered_elsewhere(&self, service: &KubeService) -> Option<(&'a str, Problem)> {
         let same_uid = |at: &&Instance| at.meta.get(names::META_UID) == Some(&service.uid);
         let ours = &self.marks.identity.owner;
         let other_owner = |at: &&Instance| at.meta.get(names::META_OWNER).is_some_and(|owner| owner != ours);
-        let other = self.input.elsewhere.iter().filter(same_uid).find(other_owner)?;
+        let others = self.input.elsewhere.iter().filter(same_uid).filter(other_owner);
+        let other = others.min_by_key(|at| at.meta.get(names::META_OWNER))?;
         let owner = other.meta.get(names::META_OWNER).map_or("", String::as_str);
         let message = format!(
             "another installation in this cluster (owner {}) has registered this Service as {}; let only one have the namespace {} in its scope",
@@ -320,7 +324,7 @@ impl<'a> Draft<'a> {
             clean(&other.reference().to_string(), 300),
             service.key.namespace
         );
-        Some(Problem::new(Reason::OwnershipConflict, message))
+        Some((owner, Problem::new(Reason::OwnershipConflict, message)))
     }
 }
 

@@ -1,10 +1,12 @@
 //! When a registration may go (contract §4 "Removal").
 //!
 //! An object that exists and no longer asks is evidence, and so is what a running watch saw. What is only missing from a fresh list
-//! is asked for by name, twice. And whatever vanishes or loses its label together with much else is held.
+//! is asked for by name, twice. And whatever vanishes or loses its label together with much else is held: until it is asked for again or
+//! released, or has been gone for `--mass-removal-hold`, which one more read must confirm.
 
 use std::time::Duration;
 
+use crate::duration;
 use crate::evidence::{AbsenceProof, Evidence, UserIntent};
 use crate::guard::HoldId;
 use crate::names;
@@ -21,6 +23,8 @@ use super::{Fate, Held, HeldBecause, Missing, Need, Released, Stays, called, rel
 const LEAST_APART: Duration = Duration::from_secs(2);
 /// Most time between them.
 const MOST_APART: Duration = Duration::from_secs(4);
+/// How many must agree until time ends a hold: those two, and one when the time is over.
+const READS_TO_END_A_HOLD: usize = 3;
 
 /// Why nothing should stand.
 #[derive(Clone, Copy, Debug)]
@@ -57,14 +61,20 @@ pub(super) fn all(draft: &mut Draft<'_>, why: Why<'_>) {
         },
     };
     if let Some(held) = by_accident.then(|| hold(draft, why, &goes)).flatten() {
-        if !release::covers(draft.input, &held.hold.id, &goes) {
-            return keep(draft, held, &goes);
+        if release::covers(draft.input, &held.hold.id, &goes) {
+            draft.plan.released = Some(Released {
+                id: held.hold.id,
+                registrations: goes.len(),
+                list: listed(why).filter(|_| held.why == HeldBecause::OldList),
+            });
+        } else {
+            let until = ends(draft, &held);
+            match why {
+                _ if until.is_none_or(|until| draft.input.now < until) => return keep(draft, held, until, &goes),
+                Why::Missing(missing) if !outlasted(missing.reads, until) => return ask(draft, missing, &goes),
+                Why::Missing(_) | Why::Intent(_) => {}
+            }
         }
-        draft.plan.released = Some(Released {
-            id: held.hold.id,
-            registrations: goes.len(),
-            list: listed(why).filter(|_| held.why == HeldBecause::OldList),
-        });
     }
     for standing in &goes {
         draft.deregister(standing, evidence.clone());
@@ -104,7 +114,8 @@ fn hold(draft: &Draft<'_>, why: Why<'_>, goes: &[Standing<'_>]) -> Option<Held> 
         input.ledger.holds(input.key, goes.len(), standing, input.now).map(|hold| (hold, HeldBecause::Mass))
     };
     let (hold, why) = old_list.map(|hold| (hold, HeldBecause::OldList)).or_else(mass)?;
-    Some(Held { hold, registrations: goes.iter().map(called).collect(), why })
+    let lasts = input.settings.mass_removal_hold.filter(|_| why == HeldBecause::Mass);
+    Some(Held { hold, registrations: goes.iter().map(called).collect(), why, lasts })
 }
 
 fn listed(why: Why<'_>) -> Option<u64> {
@@ -112,6 +123,17 @@ fn listed(why: Why<'_>) -> Option<u64> {
         Why::Missing(missing) => missing.list_version,
         Why::Intent(_) => None,
     }
+}
+
+/// When time ends a hold; none = it never does.
+fn ends(draft: &Draft<'_>, held: &Held) -> Option<UnixMillis> {
+    let since = draft.input.ledger.lost_since(draft.input.key, &held.hold);
+    held.lasts.map(|lasts| since.after(lasts))
+}
+
+/// Whether enough reads agreed, one of them when the time was over.
+fn outlasted(reads: &[UnixMillis], until: Option<UnixMillis>) -> bool {
+    reads.len() >= READS_TO_END_A_HOLD && reads.iter().max().copied() >= until
 }
 
 /// A list older than what was registered from it comes from an API server that was restored.
@@ -126,10 +148,15 @@ impl Held {
     /// What is to be told where the Services themselves are gone: the same for all of one hold.
     #[must_use]
     pub fn of_all(&self) -> Problem {
-        let (id, because) = (&self.hold.id, self.why.because());
+        self.problem("registrations of Services that are missing")
+    }
+
+    fn problem(&self, what: &str) -> Problem {
+        let Held { hold, why, lasts, .. } = self;
+        let (id, because) = (&hold.id, why.because());
+        let time = lasts.map_or(String::new(), |lasts| format!("for {}, or ", duration::print(lasts)));
         let message = format!(
-            "holding registrations of Services that are missing ({id}): {because}; they stay until they are asked for again or released \
-             with: consul8s release {id}"
+            "holding {what} ({id}): {because}; they stay {time}until they are asked for again or released with: consul8s release {id}"
         );
         Problem::new(Reason::RemovalHeld, message)
     }
@@ -146,18 +173,12 @@ impl HeldBecause {
     }
 }
 
-fn keep(draft: &mut Draft<'_>, held: Held, goes: &[Standing<'_>]) {
-    let count = goes.len();
-    let plural = if count == 1 { "" } else { "s" };
-    let because = held.why.because();
-    let id = held.hold.id.clone();
-    let message = format!(
-        "holding {count} registration{plural} ({id}): {because}; they stay until they are asked for again or released with: consul8s \
-         release {id}"
-    );
-    draft.plan.problems.push(Problem::new(Reason::RemovalHeld, message));
+fn keep(draft: &mut Draft<'_>, held: Held, until: Option<UnixMillis>, goes: &[Standing<'_>]) {
+    let plural = if goes.len() == 1 { "" } else { "s" };
+    draft.plan.problems.push(held.problem(&format!("{} registration{plural}", goes.len())));
     for standing in goes {
-        draft.decide(called(standing), Fate::Held(id.to_string()));
+        draft.decide(called(standing), Fate::Held(held.hold.id.to_string()));
     }
     draft.plan.held = Some(held);
+    draft.plan.look_again = until;
 }

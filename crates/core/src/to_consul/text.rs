@@ -72,7 +72,6 @@ impl fmt::Display for Stays {
             Stays::Unconfirmed => "its Service is missing, to be confirmed",
             Stays::Policy => "--policy upsert-only removes nothing",
             Stays::NewIdTaken => "the ID it is to get is taken",
-            Stays::Elsewhere => "another installation has registered the Service",
         })
     }
 }

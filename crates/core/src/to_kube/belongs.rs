@@ -19,8 +19,9 @@ pub enum Belongs {
     Foreign,
 }
 
-/// Judges by the manager label, our owner id and the UID of the Service, all three. `abandoned` are the owner ids of installations that
-/// are gone for good, whose slices are taken over.
+/// Judges by the manager label, our owner id and the UID of the Service, all three. What names another owner is another installation's, and
+/// no more proof is asked for: that only keeps us away. `abandoned` are the owner ids of installations that are gone for good, whose
+/// slices are taken over.
 #[must_use]
 pub fn of(slice: &KubeSlice, service: &KubeService, identity: &Identity, abandoned: &BTreeSet<String>) -> Belongs {
     if slice.labels.get(names::LABEL_MANAGED_BY).map(String::as_str) != Some(names::MANAGED_BY) {
@@ -30,8 +31,8 @@ pub fn of(slice: &KubeSlice, service: &KubeService, identity: &Identity, abandon
     let services = || slice.owners.iter().filter(|o| o.kind == "Service" && o.name == service.key.name);
     let ours = *owner == identity.owner || abandoned.contains(owner);
     match (ours, services().next().is_some()) {
-        (_, false) => Belongs::Foreign,
-        (false, true) => Belongs::OtherInstallation,
+        (false, _) => Belongs::OtherInstallation,
+        (true, false) => Belongs::Foreign,
         (true, true) if services().any(|o| o.uid == service.uid) => Belongs::Ours,
         (true, true) => Belongs::OursOfAnother,
     }

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::duration;
 use crate::health;
 use crate::intent::applied;
 use crate::intent::to_kube::ToKube;
 use crate::kube::{KubeService, KubeSlice};
 use crate::names;
-use crate::problem::{Problem, Reason};
+use crate::problem::{Problem, Reason, clean};
 use crate::settings::Settings;
 use crate::time::UnixMillis;
 
@@ -140,22 +141,40 @@ fn silent_after(intent: &ToKube) -> Duration {
 }
 
 fn has_ready(candidates: &Candidates<'_>, source: &Source<'_>) -> bool {
+    ready(candidates, source, 1) > 0
+}
+
+/// How many instances of a source are ready; counted up to `most`.
+fn ready(candidates: &Candidates<'_>, source: &Source<'_>, most: usize) -> usize {
     let Candidates { service, intent, resolved, settings, .. } = *candidates;
     let mut bench = Bench::new(service, intent, settings, resolved);
     let instances = source.answer.iter().flat_map(|answer| answer.body.iter());
-    let mut judged = instances.map(|instance| bench.judge(instance));
-    judged.any(|one| one.rule.is_none() && health::admits(intent.health, &health::of(one.instance)))
+    let judged = instances.map(|instance| bench.judge(instance));
+    let ready = judged.filter(|one| one.rule.is_none() && health::admits(intent.health, &health::of(one.instance)));
+    ready.take(most).count()
 }
 
 fn event(candidates: &Candidates<'_>, before: usize, index: usize) -> Problem {
-    let name = |at: usize| match at.checked_sub(1).and_then(|at| candidates.intent.failover.get(at)) {
-        Some(datacenter) => format!("datacenter {datacenter}"),
-        None => "the primary datacenter".to_owned(),
+    let Candidates { intent, sources, now, .. } = *candidates;
+    let name = |at: usize| match sources.get(at).and_then(|source| source.query.datacenter.as_ref()) {
+        Some(datacenter) => format!("datacenter {}", clean(datacenter, 80)),
+        None => "the agent's datacenter".to_owned(),
     };
-    let why = match (index, before) {
-        (0, _) => "which has had a ready instance again",
-        (_, 0) => "as the primary has no ready instance, or doesn't answer",
-        _ => "as the one before has no ready instance",
+    let silent = sources.get(before).is_some_and(|source| is_silent(intent, source.heard, now));
+    let none_ready = sources.get(before).is_none_or(|source| !has_ready(candidates, source));
+    let why = if silent {
+        format!("{} has not answered for {}", name(before), duration::print(silent_after(intent)))
+    } else if none_ready {
+        format!("{} has none", name(before))
+    } else {
+        format!("it has had a ready one for {}", duration::print(BACK_AFTER))
     };
-    Problem::new(Reason::FailedOver, format!("instances of {} are used now, {why}", name(index)))
+    let count = sources.get(index).map_or(0, |source| ready(candidates, source, usize::MAX));
+    let instances = if count == 1 { "instance" } else { "instances" };
+    let message = format!("{count} ready {instances} of {} now used: {why}", are(count, &name(index)));
+    Problem::new(Reason::FailedOver, message)
+}
+
+fn are(count: usize, of: &str) -> String {
+    format!("{of} {}", if count == 1 { "is" } else { "are" })
 }

@@ -4,6 +4,7 @@
 //! asking Consul again (an endpoint that is missing) it leaves open: the [`guard`](crate::guard) closes it. How endpoints
 //! become slices is [`packing`](crate::packing)'s business.
 
+pub(crate) mod behind;
 pub mod belongs;
 pub mod decision;
 pub mod failover;
@@ -32,6 +33,7 @@ use crate::problem::Problem;
 use crate::settings::Settings;
 use crate::time::UnixMillis;
 
+pub use behind::Behind;
 pub use decision::{Decision, Fate, ReadyBy, Rule};
 pub use frozen::{frozen, may_yield};
 pub use id::{EndpointId, PortId, Ports};
@@ -142,8 +144,8 @@ pub struct Removal {
 pub enum Why {
     /// It is known why.
     Known(Evidence),
-    /// It is missing from the answer: evidence is needed. With the instance that was behind it, where that is remembered.
-    Missing(Option<InstanceRef>),
+    /// It is missing from the answer: evidence is needed. With what was behind it, where that is remembered.
+    Missing(Option<Behind>),
 }
 
 impl EndpointPlan {
@@ -183,11 +185,19 @@ pub fn plan(input: &Input<'_>) -> EndpointPlan {
     let published = publish::publish(input, &judged, &standing, nothing_new, stale);
     let wanted = published.wanted;
     let seen = removal::Seen::new(input, &judged, &standing, &wanted, bench.ports(), nothing_new);
-    let removals = seen.removals(&standing);
+    let removals = seen.removals();
     let kept = standing.endpoints.iter().filter(|(id, _)| !wanted.contains_key(id) && !removals.contains_key(id));
     let kept: Vec<(EndpointId, Wanted)> =
         kept.map(|(id, endpoint)| (id.clone(), Wanted { endpoint: endpoint.clone(), instance: None })).collect();
-    let problems = warning::all(input, &standing, &judged, &published.decisions, &wanted, published.panic);
+    let problems = warning::all(&warning::Found {
+        input,
+        standing: &standing,
+        judged: &judged,
+        decisions: &published.decisions,
+        wanted: &wanted,
+        panic: published.panic,
+        ports: bench.ports(),
+    });
     let mut wanted = wanted;
     wanted.extend(kept);
     EndpointPlan {

@@ -86,6 +86,13 @@ impl<'a> PortPlan<'a> {
         found.into_iter().map(slice_port).collect()
     }
 
+    /// Service ports that no mapping is given for, as people know them.
+    #[must_use]
+    pub fn unmapped(&self) -> Vec<&'a str> {
+        let unmapped = self.ports.iter().filter(|port| port.source.is_none());
+        unmapped.map(|port| if port.name.is_empty() { "the unnamed one" } else { port.name }).collect()
+    }
+
     /// Whether none of these ports is one that slices have now: nothing can use an endpoint with only such ports any more.
     #[must_use]
     pub fn none_of(&self, ports: &Ports) -> bool {

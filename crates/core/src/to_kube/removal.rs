@@ -1,12 +1,13 @@
 //! Why what stands should go: the first column of guard.md's table, as far as the answer alone can tell.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::consul::{HealthQuery, InstanceRef};
 use crate::evidence::{Drift, Evidence, Successor, UserIntent};
 use crate::kube::Endpoint;
 
+use super::behind::Behind;
 use super::decision::Rule;
 use super::id::EndpointId;
 use super::instance::Judged;
@@ -21,7 +22,7 @@ pub(super) struct Seen<'a> {
     by_instance: BTreeMap<InstanceRef, &'a Judged<'a>>,
     forbidden: BTreeMap<&'a EndpointId, Rule>,
     wanted: BTreeMap<IpAddr, Vec<&'a EndpointId>>,
-    inherited: &'a BTreeSet<EndpointId>,
+    standing: &'a Standing,
     /// A hostname has no address yet: an endpoint of unknown origin may be its.
     unresolved: bool,
     nothing_new: bool,
@@ -47,15 +48,15 @@ impl<'a> Seen<'a> {
             by_instance: judged.iter().map(|one| (one.instance.reference(), one)).collect(),
             forbidden: forbidden.flat_map(|(one, rule)| one.endpoints.iter().map(move |id| (id, rule))).collect(),
             wanted: by_address,
-            inherited: &standing.inherited,
+            standing,
             unresolved: judged.iter().any(|one| one.rule == Some(Rule::Unresolvable)),
             nothing_new,
         }
     }
 
     /// What stands and should go. What neither is wanted nor stands here stays as it is.
-    pub(super) fn removals(&self, standing: &Standing) -> BTreeMap<EndpointId, Removal> {
-        let open = standing.endpoints.iter().filter(|(id, _)| !self.is_wanted(id));
+    pub(super) fn removals(&self) -> BTreeMap<EndpointId, Removal> {
+        let open = self.standing.endpoints.iter().filter(|(id, _)| !self.is_wanted(id));
         let judged = open.filter_map(|(id, endpoint)| Some((id.clone(), self.removal(id, endpoint)?)));
         judged.collect()
     }
@@ -66,20 +67,22 @@ impl<'a> Seen<'a> {
 
     fn removal(&self, id: &EndpointId, endpoint: &Endpoint) -> Option<Removal> {
         let known = self.input.memory.known(id);
-        if known.is_none() && self.input.memory.is_adopted() && !self.inherited.contains(id) {
+        if known.is_none() && self.input.memory.is_adopted() && !self.standing.inherited.contains(id) {
             return Some(self.because(endpoint, Evidence::NeverWanted(Drift::seen())));
         }
         let query = known.and_then(|known| known.query());
         if let Some(why) = self.changed_by_user(id, query) {
             return Some(self.because(endpoint, Evidence::Intent(why)));
         }
-        let instance = known.and_then(|known| known.instance());
+        let noted = || self.standing.nodes.get(id).cloned().map(Behind::Node);
+        let behind = known.and_then(|known| known.behind()).cloned().or_else(noted);
+        let instance = behind.as_ref().and_then(Behind::instance);
         match self.elsewhere(id, instance) {
             // Its successor is not published while nothing may be added: then it stays.
             Some(Evidence::Moved(_)) if self.nothing_new => None,
             Some(evidence) => Some(self.because(endpoint, evidence)),
             None if instance.is_none() && self.unresolved => None,
-            None => Some(Removal { endpoint: endpoint.clone(), why: Why::Missing(instance.cloned()) }),
+            None => Some(Removal { endpoint: endpoint.clone(), why: Why::Missing(behind) }),
         }
     }
 

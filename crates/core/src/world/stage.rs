@@ -42,6 +42,8 @@ pub struct Stage {
     pub abandoned: BTreeSet<String>,
     /// Since when the lineage is broken.
     pub broken: Option<UnixMillis>,
+    /// Whether the lineage has still to be compared.
+    pub uncompared: bool,
     /// Nodes that are alive without regard to instances; a node that has instances in the world exists too.
     pub alive: BTreeSet<String>,
     /// Addresses of hostnames.
@@ -87,6 +89,7 @@ impl Stage {
             down: BTreeSet::new(),
             abandoned: BTreeSet::new(),
             broken: None,
+            uncompared: false,
             alive: BTreeSet::new(),
             resolved: BTreeMap::new(),
             lease_release: None,
@@ -260,8 +263,8 @@ impl Stage {
             settings,
             now,
         });
-        let state =
-            source.answer.map_or_else(SourceState::default, |answer| SourceState::of(&answer.meta, self.broken));
+        let of = |answer: &Answer<_>| SourceState::of(&answer.meta, self.broken);
+        let state = SourceState { uncompared: self.uncompared, ..source.answer.map(of).unwrap_or_default() };
         let lease_release = self.lease_release.as_deref();
         let mut ledger = self.ledger.clone();
         let case = Case { plan, service, source: state, services_read, nodes_read, lease_release, settings, now };

@@ -141,12 +141,15 @@ fn no_leader() -> ApiError {
 fn meta(world: &ConsulWorld, stamp: Stamp, read: Read, left_out: bool) -> AnswerMeta {
     let faults = world.faults();
     let anonymous = faults.hidden.as_ref().map(|hidden| hidden.anonymous);
+    let polled = matches!(read, Read::Blocking { .. });
     AnswerMeta {
         index: stamp.index,
         // The streaming backend, which answers polls, never claims to know the leader; an edge does not call that leaderless.
         leaderless: faults.leaderless && read == Read::Stale,
         last_contact: Duration::ZERO,
-        filtered: left_out && anonymous == Some(false),
+        // Real ones tell it where the query had nothing to wait for. A reader may not count on that.
+        filtered: left_out && anonymous == Some(false) && !polled,
+        polled,
         anonymous_under_deny: anonymous == Some(true),
     }
 }

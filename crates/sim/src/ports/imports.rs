@@ -1,8 +1,8 @@
 //! ConsulImports and the Services made for them, on the embedded Kubernetes.
 
 use consul8s_core::import::{
-    Definition, IMPORT, IMPORT_UID, Import, ImportCondition, MANAGED_BY_LABEL, NewService, Selector, Spec, Status,
-    Template,
+    Definition, IMPORT, IMPORT_FORGOTTEN, IMPORT_UID, Import, ImportCondition, MANAGED_BY_LABEL, NewService, Selector,
+    Spec, Status, Template,
 };
 use consul8s_core::kube::{ConditionStatus, KubeService, ObjectKey, ServicePort};
 use consul8s_core::ports::ApiError;
@@ -144,7 +144,16 @@ pub(super) async fn delete(world: &KubeWorld, seen: &KubeService) -> Result<(), 
 pub(super) async fn orphan(world: &KubeWorld, seen: &KubeService) -> Result<(), ApiError> {
     let change = json!({"metadata": {
         "uid": seen.uid, "resourceVersion": seen.resource_version,
-        "labels": {MANAGED_BY_LABEL: null}, "annotations": {IMPORT: null, IMPORT_UID: null},
+        "labels": {MANAGED_BY_LABEL: null},
+        "annotations": {IMPORT: null, IMPORT_UID: null, IMPORT_FORGOTTEN: null},
+    }});
+    patch(world, Resource::Services, &seen.key, Part::Main, &change).await
+}
+
+pub(super) async fn remember_forgotten(world: &KubeWorld, seen: &KubeService, forgotten: bool) -> Result<(), ApiError> {
+    let change = json!({"metadata": {
+        "uid": seen.uid, "resourceVersion": seen.resource_version,
+        "annotations": {IMPORT_FORGOTTEN: forgotten.then_some("true")},
     }});
     patch(world, Resource::Services, &seen.key, Part::Main, &change).await
 }

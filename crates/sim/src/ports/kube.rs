@@ -152,6 +152,10 @@ impl KubeWriter for KubeWorld {
         imports::orphan(self, service).await
     }
 
+    async fn remember_forgotten(&self, service: &KubeService, forgotten: bool) -> Result<(), ApiError> {
+        imports::remember_forgotten(self, service, forgotten).await
+    }
+
     async fn set_finalizers(&self, import: &Import, finalizers: &[String]) -> Result<(), ApiError> {
         imports::set_finalizers(self, import, finalizers).await
     }

@@ -12,6 +12,7 @@ use futures::future::join_all;
 
 use super::SlicePlan;
 use crate::controller::Controller;
+use crate::feeds::Demand;
 
 /// How far apart failed confirming reads are tried again.
 pub(in crate::sync) const READ_AGAIN: Duration = Duration::from_secs(2);
@@ -54,10 +55,13 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     async fn read_service(&self, key: &ObjectKey, wish: &ToKube, query: &HealthQuery) -> Result<bool, ApiError> {
         let answer = self.consul.health(query, Read::Consistent).await?;
         let at = self.clock.now();
+        let mut hides = Vec::new();
         let mut world = self.world();
         for asked in wish.queries().iter().filter(|asked| asked.datacenter == query.datacenter) {
-            if let Some(source) = world.sources.get_mut(asked) {
-                source.also_hides(&answer.meta);
+            if world.sources.get_mut(asked).is_some_and(|source| source.also_hides(&answer.meta)) {
+                // Its watch doesn't know it yet, nor when it will be over.
+                self.demand(Demand::LookAnew(asked.clone()));
+                hides.extend(world.sources.services_of(asked));
             }
         }
         if let Some(service) = world.services.get(key).cloned() {
@@ -65,6 +69,7 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             let reading = ServiceReading::of(&service, wish, &self.settings, &resolved, query, at, &answer);
             world.record(key).services_read.push(reading);
         }
+        self.look_at(world, hides);
         Ok(shows_all(&answer.meta))
     }
 

@@ -22,6 +22,7 @@ struct Source {
     answer: Option<Answer<Arc<Vec<Instance>>>>,
     heard: UnixMillis,
     broken: Option<UnixMillis>,
+    uncompared: bool,
     refused: Option<Problem>,
 }
 
@@ -32,7 +33,8 @@ impl Source {
             source.trouble.as_ref().and_then(|error| refused::problem(&query, error, source.answer.is_some()));
         let (answer, heard) = (source.answer.clone(), source.heard);
         let broken = source.broken.max(world.lineages.broken(&query.datacenter));
-        Some(Source { query, answer, heard, broken, refused })
+        let uncompared = world.lineages.is_unknown(&query.datacenter);
+        Some(Source { query, answer, heard, broken, uncompared, refused })
     }
 
     fn view(&self) -> to_kube::Source<'_> {
@@ -40,7 +42,8 @@ impl Source {
     }
 
     fn state(&self) -> SourceState {
-        self.answer.as_ref().map(|answer| SourceState::of(&answer.meta, self.broken)).unwrap_or_default()
+        let of = |answer: &Answer<_>| SourceState::of(&answer.meta, self.broken);
+        SourceState { uncompared: self.uncompared, ..self.answer.as_ref().map(of).unwrap_or_default() }
     }
 }
 

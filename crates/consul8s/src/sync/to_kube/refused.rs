@@ -51,12 +51,16 @@ pub(super) fn problem(query: &HealthQuery, error: &ApiError, answered: bool) -> 
     match error.kind {
         ErrorKind::Invalid if answered => Some(Problem::new(
             Reason::ConsulUnavailable,
-            format!("Consul answers the query ({query}) no more, and what stands stays: {error}"),
+            format!(
+                "Consul answers the query ({query}) no more, and what stands stays; see whether that datacenter is there and joined: \
+                 {error}"
+            ),
         )),
         ErrorKind::Invalid => Some(Problem::new(
             Reason::InvalidAnnotation,
             format!(
-                "Consul refuses the query of the Service's annotations ({query}); the last valid settings stay in force: {error}"
+                "Consul refuses the query of the Service's annotations ({query}); the last valid settings stay in force until they are \
+                 corrected: {error}"
             ),
         )),
         ErrorKind::Forbidden => Some(Problem::new(

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Outcome;
 use super::http::{Http, Reply};
+use super::kube::text;
 use super::wait::so;
 
 /// How long a blocking query waits at most.
@@ -79,6 +80,13 @@ impl Consul {
         self.put("/v1/acl/policy", &json!({ "Name": name, "Rules": rules })).await?;
         let token = self.put("/v1/acl/token", &json!({ "Policies": [{ "Name": name }] })).await?;
         token["SecretID"].as_str().map(str::to_owned).ok_or_else(|| format!("no token: {token}"))
+    }
+
+    /// Gives all tokens with this policy other rights.
+    pub(crate) async fn set_policy(&self, name: &str, rules: &str) -> Outcome {
+        let id = text(&self.get(&format!("/v1/acl/policy/name/{name}")).await?["ID"]);
+        self.put(&format!("/v1/acl/policy/{id}"), &json!({ "Name": name, "Rules": rules })).await?;
+        Ok(())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Outcome<Value> {

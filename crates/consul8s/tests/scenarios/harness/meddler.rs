@@ -45,6 +45,8 @@ pub(crate) struct Spoiled {
     pub(crate) delivery: Delivery,
     /// Only what is asked below this path; everything when empty.
     pub(crate) only: &'static str,
+    /// Only what may be answered by a follower.
+    pub(crate) only_stale: bool,
 }
 
 /// How a spoiled answer comes.
@@ -163,7 +165,7 @@ async fn accept(listener: TcpListener, proxy: Proxy) {
 impl Proxy {
     async fn answer(mut self, request: Request<Incoming>) -> Result<Response<Body>, std::io::Error> {
         let order = self.orders.borrow_and_update().clone();
-        if let Some(spoiled) = order.filter(|spoiled| request.uri().path().starts_with(spoiled.only)) {
+        if let Some(spoiled) = order.filter(|spoiled| spoiled.concerns(request.uri())) {
             self.spoiled.fetch_add(1, Ordering::SeqCst);
             if spoiled.delivery == Delivery::Never {
                 let _ = self.orders.changed().await;
@@ -199,6 +201,12 @@ impl Proxy {
 }
 
 impl Spoiled {
+    fn concerns(&self, asked: &http::Uri) -> bool {
+        let may_be_stale =
+            || asked.query().unwrap_or_default().split('&').any(|part| part == "stale" || part == "stale=");
+        asked.path().starts_with(self.only) && (!self.only_stale || may_be_stale())
+    }
+
     fn response(&self, seen: u64, orders: watch::Receiver<Option<Spoiled>>) -> Response<Body> {
         let whole = Bytes::from_static(self.body.as_bytes());
         let cut = || Err(std::io::Error::other("cut short"));

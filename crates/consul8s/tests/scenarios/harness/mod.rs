@@ -31,7 +31,7 @@ pub(crate) use ports::free_address;
 pub(crate) use program::{Launch, Running};
 pub(crate) use record::Recorder;
 pub(crate) use servers::Kind;
-pub(crate) use stage::{Scenario, Stage, scenario};
+pub(crate) use stage::{RealServers, Scenario, Stage, scenario};
 pub(crate) use wait::{SOON, eventually, so};
 pub(crate) use world::World;
 

@@ -31,6 +31,7 @@ const WITH_DNS: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
 const WITH_FILES: &str = r#"ulimit -n "$0" && exec "$@""#;
 
 /// A command line to be run.
+#[derive(Clone)]
 pub(crate) struct Launch {
     pub(super) folder: PathBuf,
     pub(super) number: usize,
@@ -91,6 +92,11 @@ impl Launch {
     pub(crate) fn env(mut self, name: &str, value: &str) -> Launch {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// With the environment of another, such as its token.
+    pub(crate) fn with_rights_of(self, other: &Launch) -> Launch {
+        Launch { environment: other.environment.clone(), ..self }
     }
 
     /// With Consul at this address.

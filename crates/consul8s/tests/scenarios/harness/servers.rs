@@ -20,7 +20,7 @@ use super::ports::free_address;
 pub(crate) enum Kind {
     Sim,
     Real,
-    /// Real ones, and Consul denies all that is not allowed.
+    /// Real ones, and Consul denies all that is not allowed: the real servers of what writes to Consul.
     Acl,
 }
 

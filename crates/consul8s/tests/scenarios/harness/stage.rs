@@ -27,10 +27,25 @@ pub(crate) struct Scenario {
     pub(crate) play: for<'a> fn(&'a World) -> Play<'a>,
     /// It stops or restarts servers, so that nobody else may use them.
     pub(crate) alone: bool,
-    /// The one world it plays on, if the other can't do it; the reason stands beside the call.
+    /// The one kind of servers it plays on, simulated or real, if the other can't do it; the reason stands beside the call.
     pub(crate) only: Option<Kind>,
-    /// It plays on a Consul with access control, too.
-    pub(crate) acl: bool,
+    /// Its real servers.
+    pub(crate) real: RealServers,
+}
+
+/// Which real servers a scenario plays on.
+///
+/// The rule: what writes to Consul plays where Consul denies all that is not allowed, for there it shows all that it would show elsewhere,
+/// and that it asks for no more than it may. So do all scenarios of `to_consul`. A few of them play on an open Consul, too
+/// ([`Scenario::and_on_an_open_consul`]): that one works stays proven. All other scenarios play on an open one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RealServers {
+    /// `real`: Consul asks nobody who they are.
+    Open,
+    /// `acl`: Consul denies by default, and the program may do what `acl-policy` prints for it and no more.
+    AccessControl,
+    /// Both.
+    Either,
 }
 
 pub(crate) type Play<'a> = Pin<Box<dyn Future<Output = Outcome> + 'a>>;
@@ -41,19 +56,32 @@ impl Scenario {
         Scenario { alone: true, ..self }
     }
 
-    /// Only on one world; `_because` tells the reader why.
+    /// Only on simulated servers, or only on real ones; `_because` tells the reader why.
     pub(crate) const fn only(self, kind: Kind, _because: &str) -> Scenario {
         Scenario { only: Some(kind), ..self }
     }
 
-    /// Also on a real Consul with access control, where the program may do what `acl-policy` prints for it and no more.
-    pub(crate) const fn with_acl(self) -> Scenario {
-        Scenario { acl: true, ..self }
+    /// On real servers with access control instead of those without.
+    pub(crate) const fn with_access_control(self) -> Scenario {
+        match self.real {
+            RealServers::Open => Scenario { real: RealServers::AccessControl, ..self },
+            RealServers::AccessControl | RealServers::Either => self,
+        }
+    }
+
+    /// On real servers of both kinds.
+    pub(crate) const fn and_on_an_open_consul(self) -> Scenario {
+        Scenario { real: RealServers::Either, ..self }
     }
 
     /// Whether it plays on this world.
     pub(crate) fn plays_on(&self, kind: Kind) -> bool {
-        if kind == Kind::Acl { self.acl } else { self.only.is_none_or(|only| only == kind) }
+        let on_real = self.only != Some(Kind::Sim);
+        match kind {
+            Kind::Sim => self.only.is_none_or(|only| only == Kind::Sim),
+            Kind::Real => on_real && self.real != RealServers::AccessControl,
+            Kind::Acl => on_real && self.real != RealServers::Open,
+        }
     }
 }
 
@@ -65,7 +93,7 @@ macro_rules! scenario {
             play: |world| Box::pin($play(world)),
             alone: false,
             only: None,
-            acl: false,
+            real: $crate::harness::RealServers::Open,
         }
     };
 }

@@ -36,6 +36,7 @@ pub(crate) struct World {
     token: Option<String>,
     folder: TempDir,
     launched: AtomicUsize,
+    allowed: AtomicUsize,
     nodes: AtomicUsize,
     number: usize,
 }
@@ -52,14 +53,33 @@ impl World {
             token: None,
             folder,
             launched: AtomicUsize::new(0),
+            allowed: AtomicUsize::new(0),
             nodes: AtomicUsize::new(0),
             number,
         };
-        if world.servers.consul_token().is_some() {
-            let printed = world.program().finish(&["acl-policy"]).await?;
-            world.token = Some(world.consul.token_for(&world.namespace, &printed.stdout).await?);
-        }
+        world.token = world.token_for(world.program()).await?;
         Ok(world)
+    }
+
+    /// A token for what `acl-policy` prints for these flags and no more; none where Consul asks for none.
+    async fn token_for(&self, launch: Launch) -> Outcome<Option<String>> {
+        if self.servers.consul_token().is_none() {
+            return Ok(None);
+        }
+        let printed = launch.finish(&["acl-policy"]).await?;
+        so(printed.code == Some(0), || format!("{printed:?}"))?;
+        let name = format!("{}-{}", self.namespace, self.allowed.fetch_add(1, Ordering::SeqCst));
+        Ok(Some(self.consul.token_for(&name, &printed.stdout).await?))
+    }
+
+    /// The program with what it is allowed by the policy for its own flags: where these say which node is its own, the usual token is
+    /// that of another.
+    pub(crate) async fn allowed(&self, launch: Launch) -> Outcome<Launch> {
+        let token = self.token_for(launch.clone()).await?;
+        Ok(match token {
+            Some(token) => launch.env("CONSUL_HTTP_TOKEN", &token),
+            None => launch,
+        })
     }
 
     /// A name in Consul that no other scenario uses.

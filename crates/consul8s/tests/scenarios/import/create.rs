@@ -8,6 +8,9 @@
 //! | `selected_by_tags_and_filter` | tags must all be there; a filter is Consul's to judge |
 //! | `names_that_clash` | a foreign Service is never touched; who has a name keeps it; byte order; the older import first |
 //! | `made_once` | `-1` makes and fills them, and ends |
+//! | `in_two_families` | `ipFamilies` and `ipFamilyPolicy`: filled in both |
+//! | `of_the_agents_own_datacenter` | named by `spec.datacenter`: as without it |
+//! | `odd_names` | whatever a service is called in Consul, its Service gets a legal name and is filled; a template that changes renames nothing |
 //! | `what_is_left_out` | Consul itself, mesh proxies and gateways, what comes from Kubernetes, what has a to_kube Service |
 
 use serde_json::{Value, json};
@@ -22,6 +25,9 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(selected_by_tags_and_filter).only(Kind::Real, "the simulated Consul knows no filters"),
     scenario!(names_that_clash),
     scenario!(made_once),
+    scenario!(in_two_families),
+    scenario!(of_the_agents_own_datacenter),
+    scenario!(odd_names),
     scenario!(what_is_left_out),
 ];
 
@@ -211,4 +217,71 @@ async fn what_is_left_out(world: &World) -> Outcome {
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert!(world.registrations(&world.own("plain")).await?.is_empty());
     has_services(world, &["has-one", "ours", &world.own("plain")]).await
+}
+
+async fn in_two_families(world: &World) -> Outcome {
+    define(world).await?;
+    let [four] = world.registered_instances("web").await?;
+    let six = world.instance("web").checked("passing").at("fd00::97:1", 8080);
+    world.consul.register(&six).await?;
+    let name = world.own("web");
+    let _program = world.start()?;
+    let families = json!({ "spec": { "ipFamilies": ["IPv6", "IPv4"], "ipFamilyPolicy": "RequireDualStack" } });
+    import(world, "all", json!({ "selector": { "names": [name] }, "template": families })).await?;
+    has_services(world, &[&name]).await?;
+    let spec = world.kube.get(SERVICES, &name).await?["spec"].clone();
+    assert_eq!((&spec["ipFamilies"], &spec["ipFamilyPolicy"]), (&json!(["IPv6", "IPv4"]), &json!("RequireDualStack")));
+    world.publishes(&name, &[&format!("{}:8080 ready", four.address), "[fd00::97:1]:8080 ready"]).await?;
+    stands(world, "all", "1/1/0 Ready=True Synced").await
+}
+
+async fn of_the_agents_own_datacenter(world: &World) -> Outcome {
+    define(world).await?;
+    let [web] = world.registered_instances("web").await?;
+    let name = world.own("web");
+    let program = world.program().flags(&["--import-removal-delay", "2s", "--removal-hold", "2s"]).start()?;
+    import(world, "named", json!({ "selector": { "names": [name] }, "datacenter": "dc1" })).await?;
+    has_services(world, &[&name]).await?;
+    world.publishes(&name, &[&format!("{}:8080 ready", web.address)]).await?;
+    stands(world, "named", "1/1/0 Ready=True Synced").await?;
+    // Another import, which names none, finds that it has a Service.
+    import(world, "bare", json!({ "selector": { "names": [name] } })).await?;
+    stands(world, "bare", "1/0/0 Ready=True Synced").await?;
+    has_services(world, &[&name]).await?;
+    program.counts("consul8s_problems", &[], |count| count == 0.0).await?;
+    world.consul.remove_service(&web.node, &web.id).await?;
+    super::has_services_within(world, std::time::Duration::from_secs(60), &[]).await
+}
+
+async fn odd_names(world: &World) -> Outcome {
+    define(world).await?;
+    let odd = [
+        ("sp ace", "sp-ace"),
+        ("ümlaut", "mlaut"),
+        ("UPPER", "upper"),
+        ("a/b", "a-b"),
+        ("-dash", "dash"),
+        ("1st", "1st"),
+    ];
+    let (mut names, mut made, mut instances) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, legal) in odd {
+        let instance = crate::harness::Instance { service: world.own(name), ..world.instance("odd") };
+        world.consul.register(&instance).await?;
+        names.push(world.own(name));
+        made.push(world.own(legal));
+        instances.push(instance);
+    }
+    let _program = world.start()?;
+    import(world, "all", json!({ "selector": { "names": names } })).await?;
+    let wanted: Vec<&str> = made.iter().map(String::as_str).collect();
+    has_services(world, &wanted).await?;
+    for (name, instance) in made.iter().zip(&instances) {
+        world.publishes(name, &[&format!("{}:8080 ready", instance.address)]).await?;
+    }
+    stands(world, "all", "6/6/0 Ready=True Synced").await?;
+    let renamed = json!({ "spec": { "template": { "metadata": { "name": "svc-{name}" } } } });
+    world.kube.merge(IMPORTS, "all", &renamed).await?;
+    stands(world, "all", "6/6/0 Ready=True Synced").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    has_services(world, &wanted).await
 }

@@ -8,6 +8,8 @@
 //! | `orphaned` | `deletionPolicy: Orphan`: they stay ordinary Services, without our marks |
 //! | `suspended` | nothing is created, changed or deleted |
 //! | `consul_lost` | no answer and an empty Consul delete nothing |
+//! | `import_after_a_wipe` | Consul comes back empty while we are down: no Service goes, of any type, over another restart too, until it was seen again |
+//! | `names_alone_after_a_wipe` | the same where no Service has endpoints that could be held |
 //! | `definition_comes_and_goes` | the CRD is noticed within a minute; deleted, it deletes no Service |
 
 use std::time::Duration;
@@ -25,6 +27,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(orphaned),
     scenario!(suspended),
     scenario!(consul_lost).alone(),
+    scenario!(import_after_a_wipe).alone(),
+    scenario!(names_alone_after_a_wipe).alone(),
     scenario!(definition_comes_and_goes)
         .alone()
         .only(Kind::Real, "the simulated API deletes no objects with their definition"),
@@ -197,4 +201,61 @@ async fn definition_comes_and_goes(world: &World) -> Outcome {
     wanted.sort();
     assert_eq!(services(world).await?, wanted, "a definition that goes deletes nothing");
     Ok(())
+}
+
+async fn import_after_a_wipe(world: &World) -> Outcome {
+    a_wipe(world, true).await
+}
+
+async fn names_alone_after_a_wipe(world: &World) -> Outcome {
+    a_wipe(world, false).await
+}
+
+/// Consul is wiped while we are down. `beside`: there are Services with endpoints, too, which are held.
+async fn a_wipe(world: &World, beside: bool) -> Outcome {
+    const FORGOTTEN: &str = "consul8s/import-forgotten";
+    define(world).await?;
+    // Consul has counted further than it will have after the wipe.
+    for _ in 0..40 {
+        world.consul.register(&world.instance("other")).await?;
+    }
+    let start = || world.program().flags(&["--import-removal-delay", "2s", "--removal-hold", "2s"]).start();
+    let program = start()?;
+    let mut made: Vec<String> = if beside { two(world, json!({})).await?.to_vec() } else { Vec::new() };
+    let [only] = world.registered_instances("other-one").await?;
+    let template = json!({ "metadata": { "name": "dns" }, "spec": { "type": "ExternalName" } });
+    import(world, "dns", json!({ "selector": { "names": [only.service] }, "template": template })).await?;
+    made.push("dns".to_owned());
+    let made: Vec<&str> = made.iter().map(String::as_str).collect();
+    has_services(world, &made).await?;
+    eventually("the Lease says how far Consul has counted", SOON, async || {
+        let lease = world.kube.get(crate::harness::LEASES, &world.namespace).await?;
+        so(!lease["metadata"]["annotations"]["consul8s/lineage"].is_null(), || format!("{lease:#}"))
+    })
+    .await?;
+    program.terminate(Duration::from_secs(5)).await?;
+    world.servers.wipe_consul().await?;
+    world.servers.start_consul().await?;
+    let noted = async |wanted: Value| {
+        eventually("what is forgotten says so", SOON, async || {
+            let service = world.kube.get(SERVICES, "dns").await?;
+            let seen = &service["metadata"]["annotations"][FORGOTTEN];
+            so(*seen == wanted, || format!("{seen}"))
+        })
+        .await
+    };
+    // The second finds the Lease in order again.
+    for _ in 0..2 {
+        let program = start()?;
+        program.counts("consul8s_leader", &[], |leads| leads == 1.0).await?;
+        sleep(Duration::from_secs(12)).await;
+        has_services(world, &made).await?;
+        noted(json!("true")).await?;
+        program.terminate(Duration::from_secs(5)).await?;
+    }
+    let _program = start()?;
+    world.consul.register(&only).await?;
+    noted(Value::Null).await?;
+    world.consul.remove_service(&only.node, &only.id).await?;
+    has_services_within(world, GONE, &made[..made.len() - 1]).await
 }

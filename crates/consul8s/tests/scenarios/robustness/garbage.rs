@@ -29,6 +29,7 @@ const NOTHING: Spoiled = Spoiled {
     body: "[]",
     delivery: Delivery::Whole,
     only: "",
+    only_stale: false,
 };
 const FAILURE: Spoiled = Spoiled { headers: &[], index: Index::Missing, ..NOTHING };
 /// The beginning of an answer.
@@ -47,6 +48,10 @@ const SENSELESS: &[(&str, Spoiled)] = &[
     ("nothing, without an index", Spoiled { index: Index::Missing, ..NOTHING }),
     ("nothing, index 0", Spoiled { index: Index::Of(0), ..NOTHING }),
     ("nothing, index gone backwards", Spoiled { index: Index::Of(1), ..NOTHING }),
+    (
+        "a follower that lags: nothing, under a lower index",
+        Spoiled { index: Index::Of(1), only_stale: true, ..NOTHING },
+    ),
     ("nothing, no leader header", Spoiled { headers: &[JSON], ..NOTHING }),
     (
         "nothing, filtered by an ACL",

@@ -18,8 +18,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const HTML: &[(&str, &str)] = &[("content-type", "text/html")];
-const ANSWER: Spoiled =
-    Spoiled { status: 200, headers: JSON, index: Index::Missing, body: "", delivery: Delivery::Whole, only: "" };
+const ANSWER: Spoiled = Spoiled {
+    status: 200,
+    headers: JSON,
+    index: Index::Missing,
+    body: "",
+    delivery: Delivery::Whole,
+    only: "",
+    only_stale: false,
+};
 const EMPTY_LIST: &str = r#"{"kind":"List","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
 const EXPIRED: &str = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Expired","message":"too old resource version","code":410}"#;
 

@@ -34,6 +34,7 @@ const NO_LEASES: Spoiled = Spoiled {
     body: "etcdserver: request timed out",
     delivery: Delivery::Whole,
     only: "/apis/coordination.k8s.io",
+    only_stale: false,
 };
 
 async fn lease_deleted(world: &World) -> Outcome {

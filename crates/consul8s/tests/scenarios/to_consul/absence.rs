@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use crate::harness::{LEASES, Outcome, Running, SERVICES, SOON, Scenario, World, eventually, scenario, so};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(deleted_while_it_was_away).with_acl(),
+    scenario!(deleted_while_it_was_away).and_on_an_open_consul(),
     scenario!(unlabelled_while_it_was_away),
-    scenario!(many_labels_lost_at_once).with_acl(),
+    scenario!(many_labels_lost_at_once),
     scenario!(many_missing_at_once),
     scenario!(many_deleted_at_once),
 ];

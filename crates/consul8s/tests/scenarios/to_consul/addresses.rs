@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Outcome, SLICES, Scenario, World, list, remove, scenario, text};
 
 pub(crate) const SCENARIOS: &[Scenario] =
-    &[scenario!(each_address_source).with_acl(), scenario!(pods).with_acl(), scenario!(no_serving_condition)];
+    &[scenario!(each_address_source), scenario!(pods).and_on_an_open_consul(), scenario!(no_serving_condition)];
 
 /// What kubelets and Kubernetes' own controller would write, under a name of somebody else.
 pub(super) async fn pods_slice(world: &World, service: &str, endpoints: Value) -> Outcome {

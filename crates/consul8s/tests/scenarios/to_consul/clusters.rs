@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `two_clusters` | two API servers, the same names side by side; neither touches the other's |
 //! | `two_installations` | a Service that another installation has registered is `OwnershipConflict`, until that lets go |
+//! | `two_that_begin_at_once` | where both have registered a Service one lets go within 30 s, and the other keeps it |
 //! | `same_ids_by_mistake` | two clusters with one `--cluster-id`: the second reports it, writes and deletes nothing, and `-1` exits 1 |
 //! | `a_laptop_beside_it` | `-1` beside a running one: with its Lease it waits and exits 1, with another it reports; nothing changes |
 //! | `a_node_of_our_name_while_running` | to_kube goes on, one Event on the Lease; when the node is gone we make ours |
@@ -11,13 +12,16 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{EVENTS, Kube, Outcome, SERVICES, SOON, Scenario, World, eventually, scenario, so, text, view};
+use crate::harness::{
+    EVENTS, Kube, Outcome, Running, SERVICES, SOON, Scenario, World, eventually, scenario, so, text, view,
+};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(two_clusters),
     scenario!(two_installations),
+    scenario!(two_that_begin_at_once),
     scenario!(same_ids_by_mistake),
     scenario!(a_laptop_beside_it),
     scenario!(a_node_of_our_name_while_running),
@@ -47,7 +51,8 @@ async fn two_clusters(world: &World) -> Outcome {
     });
     service["spec"] = json!({ "ports": [{ "name": "http", "port": 80 }] });
     there.create(SERVICES, &service).await?;
-    let (here_runs, there_runs) = (world.start()?, world.program().kubeconfig(&kubeconfig).start()?);
+    let there_runs = world.allowed(world.program().kubeconfig(&kubeconfig)).await?;
+    let (here_runs, there_runs) = (world.start()?, there_runs.start()?);
     let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
     let both = [line.clone(), line.clone()];
     eventually("both registered", crate::harness::SOON, async || {
@@ -74,7 +79,7 @@ async fn two_installations(world: &World) -> Outcome {
     let first = world.start()?;
     let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
     world.registers(&name, &[&line]).await?;
-    let second = world.program().lease("second").start()?;
+    let second = world.allowed(world.program().lease("second")).await?.start()?;
     second.counts("consul8s_problems", &[("reason", "OwnershipConflict")], |count| count == 1.0).await?;
     assert_eq!(lines(world, &name).await?, std::slice::from_ref(&line));
     assert_eq!(second.writes().await?, 0.0);
@@ -94,6 +99,56 @@ async fn two_installations(world: &World) -> Outcome {
     Ok(())
 }
 
+async fn two_that_begin_at_once(world: &World) -> Outcome {
+    let names: Vec<String> = (0..6).map(|n| format!("s{n}")).collect();
+    for name in &names {
+        world.create_to_consul(name, |_| ()).await?;
+    }
+    let second = world.allowed(world.program().lease("second")).await?;
+    let (first, second) = (world.start()?, second.start()?);
+    let registered = async |name: &str| {
+        let entries = world.consul.health(&world.own(name)).await?;
+        let of = |entry: &Value| text(&entry["Node"]["Meta"]["consul8s-installation"]);
+        Outcome::Ok(entries.iter().map(of).collect::<Vec<String>>())
+    };
+    eventually("each has registered some or the other has", SOON, async || {
+        for name in &names {
+            let by = registered(name).await?;
+            so(!by.is_empty(), || name.clone())?;
+        }
+        Ok(())
+    })
+    .await?;
+    // What the other would have written had it been as quick: an owner id that is smaller than any.
+    let name = &names[0];
+    let entry = world.consul.health(&world.own(name)).await?.remove(0)["Service"].clone();
+    let mut meta = entry["Meta"].clone();
+    meta["consul8s-owner"] = json!("0");
+    let body = json!({
+        "Node": world.own("theirs"), "Address": "127.0.0.1", "NodeMeta": { "consul8s-installation": "third/third" },
+        "Service": { "ID": entry["ID"], "Service": entry["Service"], "Address": entry["Address"], "Port": entry["Port"], "Meta": meta },
+    });
+    world.consul.put("/v1/catalog/register", &body).await?;
+    eventually("each is registered once", Duration::from_secs(30), async || {
+        for name in &names {
+            let by = registered(name).await?;
+            so(by.len() == 1, || format!("{name}: {by:?}"))?;
+        }
+        Ok(())
+    })
+    .await?;
+    assert_eq!(registered(name).await?, ["third/third"]);
+    let conflicts = async |program: &Running| {
+        Outcome::Ok(program.scrape().await?.count("consul8s_problems", &[("reason", "OwnershipConflict")]))
+    };
+    // Of each Service one of them says so, and of the one that a third has both do.
+    eventually("the others say so", SOON, async || {
+        let told = conflicts(&first).await? + conflicts(&second).await?;
+        so(told == 7.0, || told.to_string())
+    })
+    .await
+}
+
 async fn same_ids_by_mistake(world: &World) -> Outcome {
     let servers = world.servers.another().await?;
     let there = Kube::in_new_namespace(servers.kube_client()?, &world.namespace).await?;
@@ -102,7 +157,8 @@ async fn same_ids_by_mistake(world: &World) -> Outcome {
     servers.write_kubeconfig(&kubeconfig, &servers.kube_url(), &world.namespace)?;
     let flags = ["--cluster-id", "the-same"];
     world.create_to_consul("web", |_| ()).await?;
-    let here = world.program().flags(&flags).start()?;
+    let here = world.allowed(world.program().flags(&flags)).await?;
+    let here = here.start()?;
     let (name, line) = (world.own("web"), format!("{}.web web.example.com:80 passing", world.namespace));
     world.registers(&name, &[&line]).await?;
     let before = world.consul.health(&name).await?;
@@ -115,10 +171,11 @@ async fn same_ids_by_mistake(world: &World) -> Outcome {
         "spec": { "ports": [{ "port": 80 }] },
     });
     there.create(SERVICES, &service).await?;
-    let once = world.program().flags(&flags).kubeconfig(&kubeconfig).finish(&["-1"]).await?;
+    let there_too = world.allowed(world.program().flags(&flags).kubeconfig(&kubeconfig)).await?;
+    let once = there_too.clone().finish(&["-1"]).await?;
     let said = format!("{}{}", once.stdout, once.stderr);
     so(once.code == Some(1) && said.contains("OwnershipConflict"), || format!("{once:?}"))?;
-    let running = world.program().flags(&flags).kubeconfig(&kubeconfig).start()?;
+    let running = there_too.start()?;
     eventually("it reports it", SOON, async || {
         let log = running.log();
         so(log.contains("OwnershipConflict"), || log.clone())
@@ -139,7 +196,7 @@ async fn a_laptop_beside_it(world: &World) -> Outcome {
     let before = world.consul.health(&name).await?;
     let beside = world.program().finish(&["-1"]).await?;
     so(beside.code == Some(1) && beside.stderr.contains("Lease"), || format!("{beside:?}"))?;
-    let other = world.program().lease("laptop").finish(&["-1"]).await?;
+    let other = world.allowed(world.program().lease("laptop")).await?.finish(&["-1"]).await?;
     let said = format!("{}{}", other.stdout, other.stderr);
     so(other.code == Some(0) && said.contains("OwnershipConflict"), || format!("{other:?}"))?;
     assert_eq!(world.consul.health(&name).await?, before);
@@ -164,7 +221,7 @@ async fn a_node_of_our_name_while_running(world: &World) -> Outcome {
     });
     world.consul.put("/v1/catalog/register", &body).await?;
     let theirs = world.consul.service(&node, "theirs").await?;
-    let _program = world.program().flags(&["--consul-node-name", &node]).start()?;
+    let _program = world.allowed(world.program().flags(&["--consul-node-name", &node])).await?.start()?;
     world.publishes("api", &[&format!("{}:8080 ready", instance.address)]).await?;
     let on_lease = async || {
         let events = world.kube.list(EVENTS).await?;
@@ -199,13 +256,14 @@ async fn a_node_of_our_name(world: &World) -> Outcome {
     world.consul.put("/v1/catalog/register", &body).await?;
     let theirs = world.consul.service(&node, "theirs").await?;
     let flags = ["--consul-node-name", node.as_str()];
-    let finished = world.program().flags(&flags).finish(&["-1"]).await?;
+    let program = world.allowed(world.program().flags(&flags)).await?;
+    let finished = program.clone().finish(&["-1"]).await?;
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
     let log = format!("{}{}", finished.stdout, finished.stderr);
     so(log.contains("OwnershipConflict") && log.contains("--take-over"), || log.clone())?;
     assert!(world.consul.health(&world.own("web")).await?.is_empty());
 
-    let finished = world.program().flags(&flags).flags(&["--take-over"]).finish(&["-1"]).await?;
+    let finished = program.flags(&["--take-over"]).finish(&["-1"]).await?;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     world.registers(&world.own("web"), &[&format!("{}.web web.example.com:80 passing", world.namespace)]).await?;
     // What stood there for no Service of ours stands.

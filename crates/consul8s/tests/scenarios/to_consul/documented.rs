@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Outcome, SERVICES, Scenario, World, list, scenario, text};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(documented_manifest_to_consul).with_acl()];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(documented_manifest_to_consul).and_on_an_open_consul()];
 
 async fn documented_manifest_to_consul(world: &World) -> Outcome {
     let manifest = json!({

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Outcome, SERVICES, SOON, Scenario, World, eventually, scenario, so, text, view};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(examples_of_the_reference).with_acl()];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(examples_of_the_reference)];
 
 const PAGE: &str = include_str!("../../../../../docs/reference/to-consul.md");
 

@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SLICES, SOON, Scenario, World, eventually, remove, scenario, so, text};
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[scenario!(an_address_keeps_its_id).with_acl(), scenario!(node_and_pod_keep_theirs)];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(an_address_keeps_its_id), scenario!(node_and_pod_keep_theirs)];
 
 /// Waits until these addresses are registered; gives their IDs.
 async fn ids(world: &World, wanted: &[&str]) -> Outcome<BTreeMap<String, String>> {

@@ -16,7 +16,7 @@ use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SERVICES, SLICES, SOON, Scenario, World, eventually, list, scenario, so, text};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(every_bad_value_of_the_reference).with_acl(),
+    scenario!(every_bad_value_of_the_reference),
     scenario!(what_consul_would_refuse),
     scenario!(frozen_over_a_restart),
 ];

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SLICES, SOON, Scenario, World, eventually, scenario, so};
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[scenario!(not_back_into_its_own_cluster).with_acl(), scenario!(not_back_to_consul)];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(not_back_into_its_own_cluster), scenario!(not_back_to_consul)];
 
 async fn not_back_into_its_own_cluster(world: &World) -> Outcome {
     let name = world.own("shared");

@@ -1,11 +1,14 @@
-//! Kubernetes → Consul.
+//! Kubernetes → Consul. The real Consul of these scenarios denies what is not allowed, and the program has a token for exactly what
+//! `consul8s acl-policy` prints for its flags.
 
 mod absence;
 mod access;
 mod addresses;
 mod clusters;
+mod compatibility;
 mod documented;
 mod examples;
+mod held;
 mod ids;
 mod input;
 mod loops;
@@ -24,6 +27,8 @@ mod settings;
 mod sources;
 mod unready_nodes;
 mod wars;
+mod which;
+mod writing;
 
 use crate::harness::Scenario;
 
@@ -53,6 +58,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         restored::SCENARIOS,
         wars::SCENARIOS,
         loops::SCENARIOS,
+        compatibility::SCENARIOS,
+        held::SCENARIOS,
+        which::SCENARIOS,
+        writing::SCENARIOS,
     ];
-    files.concat()
+    files.concat().into_iter().map(Scenario::with_access_control).collect()
 }

@@ -3,6 +3,7 @@
 //! | scenario | promise |
 //! | --- | --- |
 //! | `node_ports` | the nodes that host an endpoint, under the Service's node port; the address of a node is followed, and whether it is Ready; nodes out of load balancing, gone, and no longer hosting |
+//! | `a_node_says_who_it_is` | its name and zone in the meta, and its name in the ID of a further one |
 //! | `node_ports_after_a_restart` | nothing leaves before the nodes are known |
 
 use std::time::Duration;
@@ -13,7 +14,11 @@ use serde_json::{Value, json};
 use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SERVICES, SLICES, SOON, Scenario, World, eventually, remove, scenario, so, view};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(node_ports).with_acl(), scenario!(node_ports_after_a_restart)];
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    scenario!(node_ports).and_on_an_open_consul(),
+    scenario!(a_node_says_who_it_is),
+    scenario!(node_ports_after_a_restart),
+];
 
 pub(super) const NODES: &str = "/api/v1/nodes";
 
@@ -130,6 +135,32 @@ async fn in_consul(world: &World) -> Outcome<Vec<(String, String)>> {
     let versions = world.versions().await?;
     let of_kubernetes = |name: &str| name.starts_with("services ") || name.starts_with("endpointslices ");
     Ok(versions.into_iter().filter(|(name, _)| !of_kubernetes(name)).collect())
+}
+
+async fn a_node_says_who_it_is(world: &World) -> Outcome {
+    let [one, two] = ["n1", "n2"].map(|name| world.own(name));
+    create_node(world, &one, "10.1.0.1", None).await?;
+    create_node(world, &two, "10.1.0.2", None).await?;
+    for (node, zone) in [(&one, "z1"), (&two, "z2")] {
+        let label = json!({ "metadata": { "labels": { "topology.kubernetes.io/zone": zone } } });
+        world.kube.ask(Method::PATCH, &format!("{NODES}/{node}"), Some(&label)).await?;
+    }
+    let port = create_service(world, &[&one, &two]).await?;
+    let _program = world.start()?;
+    registers(world, &[format!("10.1.0.1:{port} passing"), format!("10.1.0.2:{port} passing")]).await?;
+    for entry in world.registrations(&world.own("web")).await? {
+        let meta = &entry["Service"]["Meta"];
+        let (node, zone) = if entry["Service"]["Address"] == "10.1.0.1" { (&one, "z1") } else { (&two, "z2") };
+        for (key, value) in [
+            ("external-k8s-node-name", node.as_str()),
+            ("external-k8s-topology-zone", zone),
+            ("external-k8s-ref-kind", "Service"),
+            ("external-k8s-ref-name", "web"),
+        ] {
+            assert_eq!(meta[key], value, "{key} in {meta:#}");
+        }
+    }
+    Ok(())
 }
 
 async fn node_ports_after_a_restart(world: &World) -> Outcome {

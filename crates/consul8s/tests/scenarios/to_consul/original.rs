@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Outcome, SOON, Scenario, World, eventually, list, scenario, so, text, view};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(taken_over).with_acl(), scenario!(what_only_looks_like_it)];
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[scenario!(taken_over).and_on_an_open_consul(), scenario!(what_only_looks_like_it)];
 
 /// Registers as the original does it.
 async fn by_the_original(world: &World, id: &str, address: &str, change: impl FnOnce(&mut Value)) -> Outcome {

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use crate::harness::{Outcome, SERVICES, Scenario, World, scenario, so, text};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(edited_registration).with_acl(),
-    scenario!(deleted_registration).with_acl(),
-    scenario!(failed_check).with_acl(),
-    scenario!(foreign_service_of_our_id).with_acl(),
+    scenario!(edited_registration).and_on_an_open_consul(),
+    scenario!(deleted_registration),
+    scenario!(failed_check),
+    scenario!(foreign_service_of_our_id),
     scenario!(agents_services_of_the_same_name),
 ];
 

@@ -13,9 +13,9 @@ use super::addresses::endpoint;
 use crate::harness::{Outcome, SLICES, Scenario, World, remove, scenario};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(host_network_pods).with_acl(),
+    scenario!(host_network_pods),
     scenario!(one_address_in_two_slices),
-    scenario!(scaled_to_zero).with_acl(),
+    scenario!(scaled_to_zero),
     scenario!(an_endpoint_says_who_it_is),
 ];
 

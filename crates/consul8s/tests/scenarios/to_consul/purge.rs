@@ -3,6 +3,7 @@
 //! | scenario | promise |
 //! | --- | --- |
 //! | `purge_removes_ours_alone` | shows only without `--yes`; what others put on our node stays, and the node with it; then the empty node goes too |
+//! | `purge_beyond_a_gap` | a second node is found though the first was deleted |
 //! | `purge_respects_the_lease` | refuses while another process holds it |
 //! | `purge_without_kubernetes` | with `--owner-id` alone |
 
@@ -13,7 +14,8 @@ use serde_json::json;
 use crate::harness::{Outcome, Scenario, World, list, scenario, so, text};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(purge_removes_ours_alone).with_acl(),
+    scenario!(purge_removes_ours_alone).and_on_an_open_consul(),
+    scenario!(purge_beyond_a_gap),
     scenario!(purge_respects_the_lease),
     scenario!(purge_without_kubernetes),
 ];
@@ -23,7 +25,7 @@ async fn registered(world: &World, flags: &[&str]) -> Outcome<String> {
     for name in ["web", "db"] {
         world.create_to_consul(name, |_| ()).await?;
     }
-    let finished = world.program().flags(flags).finish(&["-1"]).await?;
+    let finished = world.allowed(world.program().flags(flags)).await?.finish(&["-1"]).await?;
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let entry = world.registrations(&world.own("web")).await?.pop().ok_or("no registration")?;
     Ok(text(&entry["Node"]["Node"]))
@@ -63,6 +65,21 @@ async fn purge_removes_ours_alone(world: &World) -> Outcome {
     so(again.code == Some(0) && again.stdout.contains("0 registrations and 0 nodes"), || format!("{again:?}"))
 }
 
+async fn purge_beyond_a_gap(world: &World) -> Outcome {
+    let node = registered(world, &[]).await?;
+    let entry = world.registrations(&world.own("web")).await?.remove(0);
+    let third = format!("{node}-3");
+    let body = json!({
+        "Node": third, "Address": "127.0.0.1", "NodeMeta": entry["Node"]["Meta"],
+        "Service": { "ID": "far", "Service": world.own("far"), "Address": "10.94.0.1", "Port": 1, "Meta": entry["Service"]["Meta"] },
+    });
+    world.consul.put("/v1/catalog/register", &body).await?;
+    world.consul.remove_node(&node).await?;
+    let removed = world.program().finish(&["purge", "--yes"]).await?;
+    so(removed.code == Some(0) && removed.stdout.contains("1 registration and 1 node"), || format!("{removed:?}"))?;
+    so(!node_exists(world, &third).await?, || format!("{third} stands"))
+}
+
 async fn purge_respects_the_lease(world: &World) -> Outcome {
     let node = registered(world, &[]).await?;
     let program = world.start()?;
@@ -72,8 +89,8 @@ async fn purge_respects_the_lease(world: &World) -> Outcome {
     assert_eq!(world.registrations(&world.own("web")).await?.len(), 1);
     // Another installation's node is not ours to remove.
     program.terminate(Duration::from_secs(5)).await?;
-    let other =
-        world.program().lease("other").flags(&["--consul-node-name", &node]).finish(&["purge", "--yes"]).await?;
+    let other = world.allowed(world.program().lease("other").flags(&["--consul-node-name", &node])).await?;
+    let other = other.finish(&["purge", "--yes"]).await?;
     assert_eq!(other.code, Some(1), "{other:?}");
     so(other.stdout.contains("OwnershipConflict"), || format!("{other:?}"))?;
     assert_eq!(world.registrations(&world.own("web")).await?.len(), 1);
@@ -84,13 +101,14 @@ async fn purge_without_kubernetes(world: &World) -> Outcome {
     let owner = world.own("owner");
     let node = registered(world, &["--owner-id", &owner]).await?;
     let nowhere = std::path::Path::new("/nonexistent/kubeconfig");
-    let purge = |flags: &[&str]| world.program().kubeconfig(nowhere).flags(flags);
-    let nameless = purge(&[]).finish(&["purge", "--yes"]).await?;
+    let purge = async |flags: &[&str]| world.allowed(world.program().kubeconfig(nowhere).flags(flags)).await;
+    // Without Kubernetes and an owner id nobody can say what it would need.
+    let nameless = world.program().kubeconfig(nowhere).finish(&["purge", "--yes"]).await?;
     so(nameless.code == Some(1) && nameless.stderr.contains("--owner-id"), || format!("{nameless:?}"))?;
-    let stranger = purge(&["--owner-id", "x", "--consul-node-name", &node]).finish(&["purge", "--yes"]).await?;
+    let stranger = purge(&["--owner-id", "x", "--consul-node-name", &node]).await?.finish(&["purge", "--yes"]).await?;
     so(stranger.code == Some(1) && stranger.stdout.contains("OwnershipConflict"), || format!("{stranger:?}"))?;
     assert_eq!(world.registrations(&world.own("web")).await?.len(), 1);
-    let removed = purge(&["--owner-id", &owner]).finish(&["purge", "--yes"]).await?;
+    let removed = purge(&["--owner-id", &owner]).await?.finish(&["purge", "--yes"]).await?;
     assert_eq!(removed.code, Some(0), "{removed:?}");
     so(!node_exists(world, &node).await?, || format!("{node} stands"))
 }

@@ -2,13 +2,13 @@
 //!
 //! | scenario | promise |
 //! | --- | --- |
-//! | `readiness_follows_endpoints` | each combination of ready, serving and terminating; none at all |
+//! | `readiness_follows_endpoints` | each combination of ready, serving and terminating; `publishNotReadyAddresses` hides none; none at all |
 
 use serde_json::{Value, json};
 
-use crate::harness::{Outcome, SLICES, Scenario, World, scenario};
+use crate::harness::{Outcome, SERVICES, SLICES, Scenario, World, scenario};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(readiness_follows_endpoints).with_acl()];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(readiness_follows_endpoints)];
 
 async fn readiness_follows_endpoints(world: &World) -> Outcome {
     world.create_to_consul("web", |service| service["spec"]["selector"] = json!({ "app": "web" })).await?;
@@ -38,6 +38,10 @@ async fn readiness_follows_endpoints(world: &World) -> Outcome {
         world.kube.edit(SLICES, "web-pods", |slice| slice["endpoints"] = endpoint(&conditions)).await?;
         world.registers(&name, &[&format!("{at} {status}")]).await.map_err(|why| format!("{conditions}: {why}"))?;
     }
+    world.kube.merge(SERVICES, "web", &json!({ "spec": { "publishNotReadyAddresses": true } })).await?;
+    let unready = json!({ "ready": true, "serving": false, "terminating": false });
+    world.kube.edit(SLICES, "web-pods", |slice| slice["endpoints"] = endpoint(&unready)).await?;
+    world.registers(&name, &[&format!("{at} critical")]).await?;
     world.kube.edit(SLICES, "web-pods", |slice| slice["endpoints"] = json!([])).await?;
     world.registers(&name, &[&format!("{at} critical")]).await?;
     Ok(())

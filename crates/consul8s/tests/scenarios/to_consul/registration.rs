@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use crate::harness::{Kube, Outcome, SERVICES, Scenario, World, remove, scenario};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(weight_and_meta).with_acl(),
-    scenario!(flags_for_all).with_acl(),
+    scenario!(weight_and_meta),
+    scenario!(flags_for_all),
     scenario!(consul_k8s_annotations),
-    scenario!(kept_on_delete).with_acl(),
-    scenario!(one_name_from_two_namespaces).with_acl(),
+    scenario!(kept_on_delete),
+    scenario!(one_name_from_two_namespaces),
 ];
 
 async fn weight_and_meta(world: &World) -> Outcome {
@@ -61,10 +61,10 @@ async fn flags_for_all(world: &World) -> Outcome {
     };
     world.create_to_consul("no-selector", without_selector).await?;
     super::addresses::pods_slice(world, "web", json!([super::addresses::endpoint("10.244.0.1", "n1", true)])).await?;
-    let flags =
-        "--default-sync --name-template {name}-of-{namespace} --default-tags k,,t --default-address-source endpoints";
+    let flags = "--default-sync --name-template {name}-of-{namespace}-in-{cluster} --default-tags k,,t --default-address-source endpoints";
     let program = world.program().flags(&flags.split(' ').collect::<Vec<_>>()).start()?;
-    let name = |service: &str| format!("{service}-of-{}", world.namespace);
+    let cluster = world.kube.cluster_uid().await?;
+    let name = |service: &str| format!("{service}-of-{}-in-{cluster}", world.namespace);
     world.registers(&name("web"), &[&format!("{}.web 10.244.0.1:8080 passing tags=k,t", world.namespace)]).await?;
     for other in ["left-alone", "no-selector"] {
         assert!(world.registrations(&name(other)).await?.is_empty(), "{other}");

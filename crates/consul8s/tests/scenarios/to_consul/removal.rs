@@ -10,11 +10,8 @@ use std::time::Duration;
 
 use crate::harness::{Outcome, SERVICES, Scenario, World, scenario, so};
 
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(service_deleted).with_acl(),
-    scenario!(label_removed_to_consul).with_acl(),
-    scenario!(address_taken_away).with_acl(),
-];
+pub(crate) const SCENARIOS: &[Scenario] =
+    &[scenario!(service_deleted), scenario!(label_removed_to_consul), scenario!(address_taken_away)];
 
 const REMOVED: Duration = Duration::from_secs(5);
 

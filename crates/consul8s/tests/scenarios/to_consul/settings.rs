@@ -14,11 +14,11 @@ use serde_json::{Value, json};
 use crate::harness::{Outcome, SERVICES, Scenario, World, eventually, remove, scenario, so, text};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(load_balancer_address).with_acl(),
-    scenario!(several_addresses).with_acl(),
-    scenario!(id_name_port_and_tags).with_acl(),
-    scenario!(unknown_port_name).with_acl(),
-    scenario!(remove_registration).with_acl(),
+    scenario!(load_balancer_address),
+    scenario!(several_addresses),
+    scenario!(id_name_port_and_tags),
+    scenario!(unknown_port_name),
+    scenario!(remove_registration),
     scenario!(no_address),
 ];
 

@@ -14,7 +14,7 @@ use super::addresses::{endpoint, pods_slice};
 use crate::harness::{Outcome, SERVICES, SOON, Scenario, World, eventually, list, remove, scenario, so, text};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
-    scenario!(auto_takes_the_first_that_gives_one).with_acl(),
+    scenario!(auto_takes_the_first_that_gives_one),
     scenario!(what_no_address_says),
     scenario!(cluster_ips_of_both_families),
     scenario!(headless),

@@ -11,8 +11,7 @@ use serde_json::json;
 
 use crate::harness::{Outcome, Scenario, World, eventually, scenario, so, text};
 
-pub(crate) const SCENARIOS: &[Scenario] =
-    &[scenario!(no_war_over_a_registration).with_acl(), scenario!(our_node_deleted).with_acl()];
+pub(crate) const SCENARIOS: &[Scenario] = &[scenario!(no_war_over_a_registration), scenario!(our_node_deleted)];
 
 const REPAIRED: Duration = Duration::from_secs(5);
 

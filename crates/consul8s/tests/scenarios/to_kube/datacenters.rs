@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `failover_while_the_primary_has_none` | at once, and back after it has had one for 30 s; a restart in between changes nothing; `datacenter` reads one alone |
 //! | `failover_while_the_primary_is_dead` | after it has not answered for `max_staleness` |
+//! | `failover_after_thirty_seconds` | the same where only `failover` is given: 30 s |
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ const BECAUSE: &str = "the simulated Consul has one datacenter";
 pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(failover_while_the_primary_has_none).only(Kind::Real, BECAUSE),
     scenario!(failover_while_the_primary_is_dead).only(Kind::Real, BECAUSE),
+    scenario!(failover_after_thirty_seconds).only(Kind::Real, BECAUSE),
 ];
 
 /// How long the primary must have had a ready instance until it is used again.
@@ -114,6 +116,28 @@ async fn failover_while_the_primary_is_dead(world: &World) -> Outcome {
     two.second.start_again().await.map_err(|why| why.to_string())?;
     let back = BACK_AFTER + Duration::from_secs(30);
     world.publishes_within(back, "web", &[&there]).await?;
-    so(program.log().contains("datacenter dc1 are used now"), || program.log())?;
+    so(
+        program
+            .log()
+            .contains("1 ready instance of datacenter dc1 is now used: datacenter dc2 has not answered for 10s"),
+        || program.log(),
+    )?;
+    recorder.always("one ready", |endpoints| endpoints.len() == 1 && endpoints[0].ends_with(" ready"))
+}
+
+async fn failover_after_thirty_seconds(world: &World) -> Outcome {
+    let mut two = Two::start(world).await?;
+    let [here, there] = two.lines();
+    create(world, &[("datacenter", "dc2"), ("failover", "dc1")]).await?;
+    let program = world.program().consul(two.first.http_addr()).start()?;
+    world.publishes("web", &[&there]).await?;
+    let recorder = world.record("web").await?;
+    two.second.stop().await;
+    let dead = Instant::now();
+    world.publishes_within(Duration::from_secs(60), "web", &[&here]).await?;
+    let took = dead.elapsed();
+    // Its last answer may have come up to ten seconds before: a third of the time is how long a question waits.
+    so(took > Duration::from_secs(18) && took < Duration::from_secs(40), || format!("over after {took:?}"))?;
+    so(program.log().contains("datacenter dc2 has not answered for 30s"), || program.log())?;
     recorder.always("one ready", |endpoints| endpoints.len() == 1 && endpoints[0].ends_with(" ready"))
 }

@@ -4,6 +4,7 @@ mod addresses;
 mod adoption;
 mod annotations;
 mod bad_input;
+mod combined;
 mod datacenters;
 mod documented;
 mod frozen;
@@ -22,6 +23,7 @@ mod services;
 mod slices;
 mod staleness;
 mod warnings;
+mod while_down;
 mod zones;
 
 use crate::harness::Scenario;
@@ -43,6 +45,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         release::SCENARIOS,
         staleness::SCENARIOS,
         bad_input::SCENARIOS,
+        combined::SCENARIOS,
         guide::SCENARIOS,
         hostile::SCENARIOS,
         hostnames::SCENARIOS,
@@ -50,6 +53,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         scope::SCENARIOS,
         services::SCENARIOS,
         warnings::SCENARIOS,
+        while_down::SCENARIOS,
         zones::SCENARIOS,
     ];
     files.concat()

@@ -101,12 +101,12 @@ fn notes_that_were_not_written_come_before_those_made_meanwhile() {
 #[test]
 fn what_is_held_is_noted_until_it_is_not() {
     let held = |text: &str| Notebook::read(&annotations(&[(names::LEASE_HELD, text)])).held;
-    assert_eq!(held("h-3f9a2c=12, h-000000 = 1,h-x=3,h-aaaaaa=many").len(), 2);
+    assert_eq!(held("h-3f9a2c=12, h-000000 = 1@7,h-x=3,h-aaaaaa=many,h-bbbbbb=1@then").len(), 2);
     let mut notes = Notes::default();
-    notes.held(held("h-3f9a2c=12"));
+    notes.held(held("h-000000 = 1 @ 7,h-3f9a2c=12"));
     assert!(notes.is_urgent());
     let before = Notebook::default();
-    assert_eq!(written(&notes, &before), ["consul8s/held: h-3f9a2c=12"]);
+    assert_eq!(written(&notes, &before), ["consul8s/held: h-000000=1@7,h-3f9a2c=12"]);
     let after = notes.onto(&before);
     let mut later = Notes::default();
     later.held(BTreeMap::new());

@@ -117,7 +117,7 @@ fn deregistered_on_a_living_node_goes_at_once_even_if_it_is_the_last() {
           remove 10.0.0.1 http=80: explicit: node vm-0-0 is alive without it (2027-01-15T09:00:00Z)
           remove 10.0.0.2 http=80: explicit: node vm-0-1 is alive without it (2027-01-15T09:00:00Z)
           remove 10.0.0.3 http=80: explicit: node vm-0-2 is alive without it (2027-01-15T09:00:00Z)
-          NoHealthyInstances: Consul service s0 has no healthy instance that can be published (0 instances, 0 published as not ready)
+          NoHealthyInstances: Consul service s0 has no healthy instance that can be published (0 instances, 0 published as not ready); register it, or see whether the Service asks for the right one
         update slice ns/s0-a1ad77fe6a-1 IPv4
           no endpoint
           - 10.0.0.1: explicit: node vm-0-0 is alive without it (2027-01-15T09:00:00Z)
@@ -193,7 +193,7 @@ fn a_filter_that_consul_applies_makes_nothing_missing() {
     expect![[r#"
         ns/s0
           remove 10.0.0.1 http=80: unfit: filter
-          NoHealthyInstances: Consul service s0 has no healthy instance that can be published (0 instances, 0 published as not ready)
+          NoHealthyInstances: Consul service s0 has no healthy instance that can be published (0 instances, 0 published as not ready); register it, or see whether the Service asks for the right one
         update slice ns/s0-a1ad77fe6a-1 IPv4
           no endpoint
           - 10.0.0.1: unfit: filter

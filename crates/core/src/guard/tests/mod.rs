@@ -3,6 +3,7 @@
 mod evidence;
 mod holds;
 mod marks;
+mod restarts;
 
 use std::time::Duration;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::intent::value;
 use crate::kube::KubeService;
 use crate::names;
+use crate::problem::{Problem, Reason, clean};
 
 use super::{Reader, consul_k8s};
 
@@ -29,13 +30,30 @@ pub(super) fn meta(reader: &mut Reader<'_>, service: &KubeService) -> BTreeMap<S
             }
         }
     }
+    let mut left_out = Vec::new();
     for port in service.ports.iter().filter(|port| !port.name.is_empty()) {
         let key = format!("{}{}", names::META_PORT_PREFIX, port.name);
         if meta.len() < MAX_META || meta.contains_key(&key) {
             meta.entry(key).or_insert_with(|| port.port.to_string());
+        } else {
+            left_out.push(port.name.as_str());
         }
     }
+    if !left_out.is_empty() {
+        reader.warnings.push(without_room(&left_out));
+    }
     meta
+}
+
+fn without_room(ports: &[&str]) -> Problem {
+    let message = format!(
+        "Consul takes {MAX_META} pairs of meta beside ours, so that {} of the Service's named ports stand in none: {}; have fewer ports, or \
+         fewer annotations {}KEY",
+        ports.len(),
+        clean(&ports.join(", "), 300),
+        names::SERVICE_META_PREFIX
+    );
+    Problem::new(Reason::UnmappedPorts, message)
 }
 
 fn meta_pair(key: &str, text: &str, before: usize) -> Result<(), String> {

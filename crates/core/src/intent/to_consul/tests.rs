@@ -109,14 +109,14 @@ fn all_that_is_wrong_is_told() {
         ]],
         &expect![[r#"
             name=a\u{a}b id=  port_name=nope address=10.0.0.1, 010.0.0.1 weight=70000 on_delete=leave node_address=public remove_registration=yes → refused
-                InvalidAnnotation: annotation consul8s/service.name: "a\u{a}b" holds control characters; the last valid settings stay in force
-                InvalidAnnotation: annotation consul8s/service.id: " " is blank; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.name: "a\u{a}b" holds control characters; the last valid settings stay in force until it is corrected or removed
+                InvalidAnnotation: annotation consul8s/service.id: " " is blank; the last valid settings stay in force until it is corrected or removed
                 PortNameNotFound: annotation consul8s/service.port_name: the Service has no port named "nope": its ports are http, metrics; what is registered stays as it is
-                InvalidAnnotation: annotation consul8s/service.address: "10.0.0.1, 010.0.0.1" holds "010.0.0.1", which is neither an IP address nor a DNS name; the last valid settings stay in force
-                InvalidAnnotation: annotation consul8s/service.weight: "70000" is not a weight between 1 and 65535; the last valid settings stay in force
-                InvalidAnnotation: annotation consul8s/service.remove_registration: "yes" is neither true nor false; the last valid settings stay in force
-                InvalidAnnotation: annotation consul8s/service.on_delete: "leave" is none of deregister, keep; the last valid settings stay in force
-                InvalidAnnotation: annotation consul8s/service.node_address: "public" is none of external_first, internal, external; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.address: "10.0.0.1, 010.0.0.1" holds "010.0.0.1", which is neither an IP address nor a DNS name; the last valid settings stay in force until it is corrected or removed
+                InvalidAnnotation: annotation consul8s/service.weight: "70000" is not a weight between 1 and 65535; the last valid settings stay in force until it is corrected or removed
+                InvalidAnnotation: annotation consul8s/service.remove_registration: "yes" is neither true nor false; the last valid settings stay in force until it is corrected or removed
+                InvalidAnnotation: annotation consul8s/service.on_delete: "leave" is none of deregister, keep; the last valid settings stay in force until it is corrected or removed
+                InvalidAnnotation: annotation consul8s/service.node_address: "public" is none of external_first, internal, external; the last valid settings stay in force until it is corrected or removed
         "#]],
     );
 }
@@ -137,9 +137,9 @@ fn names() {
             → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
             name=Shop Web/1 → "Shop Web/1" given id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
             name=. → refused
-                InvalidAnnotation: annotation consul8s/service.name: "." can't be asked for: Consul's HTTP API reads it as a path; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.name: "." can't be asked for: Consul's HTTP API reads it as a path; the last valid settings stay in force until it is corrected or removed
             name=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… → refused
-                InvalidAnnotation: annotation consul8s/service.name: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is longer than 255 characters; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.name: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is longer than 255 characters; the last valid settings stay in force until it is corrected or removed
         "#]],
     );
     assert!(parse(&service(&[("consul8s/service.name", &fits)]), &settings()).is_ok(), "255 characters, not bytes");
@@ -174,17 +174,17 @@ fn meta_keeps_within_what_consul_takes() {
             meta.team=a b meta.port-http=8080 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=8080", "port-metrics=9090", "team=a b"] weight 1 Deregister ExternalFirst
             meta.=x → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
             meta.a.b=x → refused
-                InvalidAnnotation: annotation consul8s/service.meta.a.b: "x" has a key that Consul refuses: at most 128 letters, digits, '-' and '_'; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.meta.a.b: "x" has a key that Consul refuses: at most 128 letters, digits, '-' and '_'; the last valid settings stay in force until it is corrected or removed
             meta.consul-x=x → refused
-                InvalidAnnotation: annotation consul8s/service.meta.consul-x: "x" has a key that begins with consul-, which Consul keeps for itself; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.meta.consul-x: "x" has a key that begins with consul-, which Consul keeps for itself; the last valid settings stay in force until it is corrected or removed
             meta.consul8s-owner=x → refused
-                InvalidAnnotation: annotation consul8s/service.meta.consul8s-owner: "x" has a key that consul8s writes itself; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.meta.consul8s-owner: "x" has a key that consul8s writes itself; the last valid settings stay in force until it is corrected or removed
             meta.external-k8s-ns=x → refused
-                InvalidAnnotation: annotation consul8s/service.meta.external-k8s-ns: "x" has a key that consul8s writes itself; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.meta.external-k8s-ns: "x" has a key that consul8s writes itself; the last valid settings stay in force until it is corrected or removed
             meta.external-source=nomad → refused
-                InvalidAnnotation: annotation consul8s/service.meta.external-source: "nomad" has a key that consul8s writes itself; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.meta.external-source: "nomad" has a key that consul8s writes itself; the last valid settings stay in force until it is corrected or removed
             meta.long=xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… → refused
-                InvalidAnnotation: annotation consul8s/service.meta.long: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is longer than 512 bytes; the last valid settings stay in force
+                InvalidAnnotation: annotation consul8s/service.meta.long: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…" is longer than 512 bytes; the last valid settings stay in force until it is corrected or removed
         "#]],
     );
 }
@@ -216,27 +216,27 @@ fn where_addresses_come_from() {
         &settings(),
         &cases,
         &expect![[r#"
-        domainName=.a.example.com. external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["b.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=*.example.com → refused
-            InvalidAnnotation: annotation domainName: "*.example.com" holds "*.example.com", which is neither an IP address nor a DNS name; the last valid settings stay in force
-    "#]],
+            domainName=.a.example.com. external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["b.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=.a.example.com. address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=.a.example.com. address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=.a.example.com. address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=*.example.com → refused
+                InvalidAnnotation: annotation domainName: "*.example.com" holds "*.example.com", which is neither an IP address nor a DNS name; the last valid settings stay in force until it is corrected or removed
+        "#]],
     );
     check(
         &endpoints,
         &cases,
         &expect![[r#"
-        domainName=.a.example.com. external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http From(Endpoints) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=.a.example.com. address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
-        domainName=*.example.com → refused
-            InvalidAnnotation: annotation domainName: "*.example.com" holds "*.example.com", which is neither an IP address nor a DNS name; the last valid settings stay in force
-    "#]],
+            domainName=.a.example.com. external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            external-dns.alpha.kubernetes.io/hostname=b.example.com → "web" id shop.web port http From(Endpoints) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=.a.example.com. address_source=node_port → "web" id shop.web port http From(NodePort) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=.a.example.com. address_source=auto → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=.a.example.com. address= ,  → "web" id shop.web port http Given(["a.example.com"]) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
+            domainName=*.example.com → refused
+                InvalidAnnotation: annotation domainName: "*.example.com" holds "*.example.com", which is neither an IP address nor a DNS name; the last valid settings stay in force until it is corrected or removed
+        "#]],
     );
 }
 
@@ -278,14 +278,14 @@ fn annotations_of_hashicorps_sync() {
             consul.hashicorp.com/service-port=8443 → "web" id shop.web port 8443 From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
             consul.hashicorp.com/service-port=0x50 port_name=metrics → "web" id shop.web port metrics From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
             consul.hashicorp.com/service-port=70000 → refused
-                InvalidAnnotation: annotation consul.hashicorp.com/service-port: "70000" is not a port between 1 and 65535; the last valid settings stay in force
+                InvalidAnnotation: annotation consul.hashicorp.com/service-port: "70000" is not a port between 1 and 65535; the last valid settings stay in force until it is corrected or removed
             consul.hashicorp.com/service-weight=heavy consul.hashicorp.com/service-sync=yes → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 1 Deregister ExternalFirst
                 InvalidAnnotation: annotation consul.hashicorp.com/service-sync: "yes" is none of true, false, 1, 0, t, f; it is passed over
                 InvalidAnnotation: annotation consul.hashicorp.com/service-weight: "heavy" is not a weight between 1 and 65535; it is passed over
             consul.hashicorp.com/service-port=-1 consul.hashicorp.com/service-weight=+7 → "web" id shop.web port http From(Auto) tags [] meta ["port-http=80", "port-metrics=9090"] weight 7 Deregister ExternalFirst
                 InvalidAnnotation: annotation consul.hashicorp.com/service-port: "-1" is not a port between 1 and 65535; it is passed over
             consul.hashicorp.com/service-name=  → refused
-                InvalidAnnotation: annotation consul.hashicorp.com/service-name: " " is blank; the last valid settings stay in force
+                InvalidAnnotation: annotation consul.hashicorp.com/service-name: " " is blank; the last valid settings stay in force until it is corrected or removed
         "#]],
     );
     check(
@@ -317,4 +317,18 @@ fn hashicorps_switch_opts_in_and_out() {
     assert!(intent("no", None, &by_default), "what can't be read counts for nothing");
     assert!(intent("false", Some("kubernetes"), &compatible), "our label wins");
     assert!(!intent("true", Some("none"), &compatible), "our label wins");
+}
+
+#[test]
+fn named_ports_that_have_no_room_are_told() {
+    let port = |n: u16| ServicePort { name: format!("p{n}"), port: n, ..ServicePort::default() };
+    let with = |ports: u16| KubeService {
+        ports: (1..=ports).map(port).collect(),
+        ..service(&[("consul8s/service.meta.team", "a")])
+    };
+    let (wish, warnings) = parse(&with(50), &settings()).unwrap();
+    assert_eq!((wish.meta.len(), warnings), (51, Vec::new()));
+    let (wish, warnings) = parse(&with(52), &settings()).unwrap();
+    assert_eq!(wish.meta.len(), 51);
+    expect!["UnmappedPorts: Consul takes 51 pairs of meta beside ours, so that 2 of the Service's named ports stand in none: p51, p52; have fewer ports, or fewer annotations consul8s/service.meta.KEY"].assert_eq(&warnings[0].to_string());
 }

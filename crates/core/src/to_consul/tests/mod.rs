@@ -1,6 +1,7 @@
 //! Worlds in, plans out. Each case brings the world to rest on all texts but the last, and shows the plan for the last.
 
 mod addresses;
+mod holds_end;
 mod mass;
 mod nodes;
 mod original;

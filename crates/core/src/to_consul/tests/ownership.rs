@@ -285,7 +285,7 @@ fn a_frozen_service_keeps_its_name_over_a_restart() {
             blog/web:
             SharedName: the Consul name "web" is that of the Service shop/web, which had it first; to share it, both must say so in consul8s/service.name, or give another name there
             shop/web:
-            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force
+            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force until it is corrected or removed
             · shop.web@consul8s-me: stays: frozen, only its check follows
         "#]],
     );
@@ -343,5 +343,51 @@ fn names_that_differ_only_in_case_are_one_as_consul_has_it() {
             register shop.web@consul8s-me as Payments at 10.0.0.1:80, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
             · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
         "#]],
+    );
+}
+
+#[test]
+fn a_service_that_another_installation_has_registered_is_left_to_it() {
+    check(
+        &["service shop/web port=http:80 @address=10.0.0.1
+           elsewhere shop/web you"],
+        &expect![[r#"
+            OwnershipConflict: another installation in this cluster (owner you) has registered this Service as shop/web@theirs; let only one have the namespace shop in its scope
+        "#]],
+    );
+}
+
+#[test]
+fn where_both_have_registered_it_the_smaller_owner_id_keeps_it() {
+    let service = "service shop/web port=http:80 @address=10.0.0.1";
+    check(
+        &[service, "elsewhere shop/web you"],
+        &expect![[r#"
+            · shop.web@consul8s-me: registered, passing: shop/web has neither selector nor EndpointSlices: nothing to judge by
+        "#]],
+    );
+    check(
+        &[service, "elsewhere shop/web he"],
+        &expect![[r#"
+        deregister shop.web@consul8s-me, web: intent: another installation has registered the Service
+        OwnershipConflict: another installation in this cluster (owner he) has registered this Service as shop/web@theirs; let only one have the namespace shop in its scope
+        · shop.web@consul8s-me: goes: intent: another installation has registered the Service
+    "#]],
+    );
+    // One of them is smaller than ours.
+    check(
+        &[service, "elsewhere shop/web you", "elsewhere shop/web he"],
+        &expect![[r#"
+        deregister shop.web@consul8s-me, web: intent: another installation has registered the Service
+        OwnershipConflict: another installation in this cluster (owner he) has registered this Service as shop/web@theirs; let only one have the namespace shop in its scope
+        · shop.web@consul8s-me: goes: intent: another installation has registered the Service
+    "#]],
+    );
+    check(
+        &[service, "flag policy upsert-only\nelsewhere shop/web he"],
+        &expect![[r#"
+        OwnershipConflict: another installation in this cluster (owner he) has registered this Service as shop/web@theirs; let only one have the namespace shop in its scope
+        · shop.web@consul8s-me: stays: --policy upsert-only removes nothing
+    "#]],
     );
 }

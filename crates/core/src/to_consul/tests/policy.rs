@@ -28,7 +28,7 @@ fn also_on_a_service_that_is_frozen_after_a_restart() {
         &expect![[r#"
             deregister shop.web@consul8s-me, web: intent: forbidden by a rule
             =
-            InvalidAnnotation: annotation consul8s/service.weight: "none" is not a weight between 1 and 65535; the last valid settings stay in force
+            InvalidAnnotation: annotation consul8s/service.weight: "none" is not a weight between 1 and 65535; the last valid settings stay in force until it is corrected or removed
         "#]],
     );
 }

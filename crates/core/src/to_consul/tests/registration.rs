@@ -143,7 +143,7 @@ fn a_bad_value_freezes_and_the_check_follows() {
              slice shop/web 10.1.0.1,unready",
         ],
         &expect![[r#"
-            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force
+            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force until it is corrected or removed
             check shop.web@consul8s-me: passing → critical: no endpoint of shop/web is serving
             · shop.web@consul8s-me: registered, critical: no endpoint of shop/web is serving
         "#]],
@@ -179,7 +179,7 @@ fn frozen_endpoints_follow_each_for_itself_after_a_restart() {
              restart",
         ],
         &expect![[r#"
-            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force
+            InvalidAnnotation: annotation consul8s/service.weight: "0" is not a weight between 1 and 65535; the last valid settings stay in force until it is corrected or removed
             check shop.web@consul8s-me: passing → critical: pod a of shop/web is not serving
             check shop.web-d9781818@consul8s-me: passing → critical: endpoint 10.1.0.3 of shop/web is in no EndpointSlice
             · shop.web@consul8s-me: stays: frozen, only its check follows
@@ -213,7 +213,7 @@ fn labels_that_contradict_each_other_freeze() {
              restart",
         ],
         &expect![[r#"
-            UnknownSource: the label consul8s_source=nonsense is none of consul, kubernetes, none; what is published stays as it is
+            UnknownSource: the label consul8s_source=nonsense is none of consul, kubernetes, none; what is published stays as it is until it is corrected or removed
             · shop.web@consul8s-me: stays: frozen, only its check follows
         "#]],
     );

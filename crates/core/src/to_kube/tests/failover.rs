@@ -51,8 +51,8 @@ fn the_first_with_a_ready_instance_while_the_primary_has_none() {
     assert_eq!(
         told,
         [
-            "instances of datacenter dc3 are used now, as the primary has no ready instance, or doesn't answer",
-            "instances of the primary datacenter are used now, which has had a ready instance again",
+            "1 ready instance of datacenter dc3 is now used: the agent's datacenter has none",
+            "1 ready instance of the agent's datacenter is now used: it has had a ready one for 30s",
         ]
     );
 }
@@ -67,6 +67,12 @@ fn while_the_primary_is_silent() {
         assert_eq!(ready(&stage), ["10.1.0.1"]);
         stage.pass(seconds(3));
         assert_eq!(ready(&stage), ["10.3.0.1"]);
+        let told = stage.events.pop().unwrap().message;
+        let silent = crate::duration::print(seconds(after));
+        let why = format!(
+            "1 ready instance of datacenter dc3 is now used: the agent's datacenter has not answered for {silent}"
+        );
+        assert_eq!(told, why);
         stage.down.clear();
         stage.sync_all();
         stage.pass(seconds(31));

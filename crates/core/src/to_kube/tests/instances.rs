@@ -127,7 +127,7 @@ fn hostile_addresses_and_ports_cost_nobody_else() {
               six@vm: dropped: family [2001:db8::1 http=80]
               text@vm: dropped: address: not an address (not an address)
               unwrapped@vm: ready [10.0.0.2 http=8080]
-              AddressRejected: 5 of 12 instances may not be published by their address: loop@vm 127.0.0.1 (loopback), mapped@vm 169.254.169.254 (cloud metadata), metadata@vm 169.254.169.254 (cloud metadata), …
+              AddressRejected: 5 of 12 instances may not be published by their address: loop@vm 127.0.0.1 (loopback), mapped@vm 169.254.169.254 (cloud metadata), metadata@vm 169.254.169.254 (cloud metadata), …; register them under an address that may
             create slice shop/foo-3440775b71-1 IPv4 http=8080/TCP
               10.0.0.1 ready
               10.0.0.2 ready

@@ -5,6 +5,7 @@ mod frozen;
 mod instances;
 mod settings;
 mod slices;
+mod told;
 
 use expect_test::Expect;
 

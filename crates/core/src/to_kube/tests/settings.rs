@@ -43,7 +43,7 @@ fn named_ports_of_consul() {
               both@vm: ready [10.0.0.1 http=8080,metrics=9100]
               odd@vm: dropped: port (10.0.0.3)
               one@vm: ready [10.0.0.2 http=8080,metrics=8080]
-              UnmappedPorts: several Service ports lead to the one port that an instance has; say which with consul8s/service.ports
+              UnmappedPorts: the Service ports http, metrics lead to the one port that an instance has (1 of 2 instances); say which with consul8s/service.ports, as in metrics=meta:KEY
             create slice shop/foo-c3b97f6087-1 IPv4 http=8080/TCP metrics=9100/TCP
               10.0.0.1 ready
             create slice shop/foo-f0bf97b593-1 IPv4 http=8080/TCP metrics=8080/TCP
@@ -148,7 +148,7 @@ fn below_the_panic_threshold_all_but_maintenance_are_ready() {
           b@vm: ready by panic threshold [10.0.0.2 http=80]
           c@vm: ready by panic threshold [10.0.0.3 http=80]
           d@vm: draining: check _service_maintenance:d is critical [10.0.0.4 http=80]
-          PanicActive: fewer than 50% are healthy; 2 unhealthy are published as ready
+          PanicActive: 1 of 4 instances healthy, fewer than 50%: 2 unhealthy are published as ready, until their checks pass or consul8s/service.panic_threshold is lowered
         create slice shop/foo-52b56cdf27-1 IPv4 http=80/TCP
           10.0.0.1 ready
           10.0.0.2 ready
@@ -231,7 +231,7 @@ fn deny_and_allow_lists() {
           a@vm: ready [10.0.0.1 http=80]
           b@vm: dropped: denied [10.1.0.1 http=80]
           c@vm: dropped: denied [192.0.2.1 http=80]
-          AddressRejected: 2 of 3 instances may not be published by their address: b@vm 10.1.0.1 (denied), c@vm 192.0.2.1 (denied)
+          AddressRejected: 2 of 3 instances may not be published by their address: b@vm 10.1.0.1 (denied by --deny-cidr or --allow-cidr), c@vm 192.0.2.1 (denied by --deny-cidr or --allow-cidr); register them under an address that may
         create slice shop/foo-52b56cdf27-1 IPv4 http=80/TCP
           10.0.0.1 ready
     "#]].assert_eq(&plan_of(&mut stage));
@@ -253,7 +253,7 @@ fn a_hostname_is_published_as_what_it_resolves_to() {
           a@vm: ready [10.0.0.1 http=80] [10.0.0.2 http=80]
           b@vm: dropped: address: cloud metadata [169.254.169.254 http=80]
           c@vm: dropped: unresolvable (unknown.example.com)
-          AddressRejected: 1 of 3 instances may not be published by their address: b@vm 169.254.169.254 (cloud metadata)
+          AddressRejected: 1 of 3 instances may not be published by their address: b@vm 169.254.169.254 (cloud metadata); register them under an address that may
         create slice shop/foo-52b56cdf27-1 IPv4 http=80/TCP
           10.0.0.1 ready
           10.0.0.2 ready
@@ -268,7 +268,7 @@ fn a_hostname_is_published_as_what_it_resolves_to() {
           c@vm: dropped: unresolvable (unknown.example.com)
           remove 10.0.0.1 http=80: moved to 10.0.0.3 http=80
           remove 10.0.0.2 http=80: moved to 10.0.0.3 http=80
-          AddressRejected: 1 of 3 instances may not be published by their address: b@vm 169.254.169.254 (cloud metadata)
+          AddressRejected: 1 of 3 instances may not be published by their address: b@vm 169.254.169.254 (cloud metadata); register them under an address that may
         update slice shop/foo-52b56cdf27-1 IPv4 http=80/TCP
           10.0.0.3 ready
           - 10.0.0.1: moved to 10.0.0.3 http=80
@@ -297,7 +297,7 @@ fn changed_ports_of_the_service() {
         shop/foo
           foo@vm: ready [10.0.0.1 admin=8080,http=8080]
           remove 10.0.0.1 http=8080: moved to 10.0.0.1 admin=8080,http=8080
-          UnmappedPorts: several Service ports lead to the one port that an instance has; say which with consul8s/service.ports
+          UnmappedPorts: the Service ports http, admin lead to the one port that an instance has (1 of 1 instance); say which with consul8s/service.ports, as in admin=meta:KEY
         create slice shop/foo-11e9b4f9b8-1 IPv4 http=8080/TCP admin=8080/TCP
           10.0.0.1 ready
         delete slice shop/foo-3440775b71-1: empty

@@ -31,11 +31,11 @@ fn nothing_to_publish_is_one_empty_slice() {
     check(
         "kube: service shop/foo source=consul port http 80",
         expect![[r#"
-        shop/foo
-          NoHealthyInstances: Consul service foo has no healthy instance that can be published (0 instances, 0 published as not ready)
-        create slice shop/foo-2674cbe878-1 IPv4
-          no endpoint
-    "#]],
+            shop/foo
+              NoHealthyInstances: Consul service foo has no healthy instance that can be published (0 instances, 0 published as not ready); register it, or see whether the Service asks for the right one
+            create slice shop/foo-2674cbe878-1 IPv4
+              no endpoint
+        "#]],
     );
     check(
         "kube:   service shop/foo source=consul headless families=6 port http 80
@@ -43,7 +43,7 @@ fn nothing_to_publish_is_one_empty_slice() {
         expect![[r#"
             shop/foo
               a@vm: dropped: family [10.0.0.1 http=8080]
-              NoHealthyInstances: Consul service foo has no healthy instance that can be published (1 instance, 0 published as not ready)
+              NoHealthyInstances: Consul service foo has no healthy instance that can be published (1 instance, 0 published as not ready); see its checks in Consul, and here what was left out
             create slice shop/foo-4204e6f120-1 IPv6
               no endpoint
         "#]],
@@ -117,9 +117,9 @@ fn warnings_do_not_stop_anything() {
         expect![[r#"
             shop/foo
               a@vm: ready [10.0.0.1 http=8080,metrics=8080]
-              UnmappedPorts: several Service ports lead to the one port that an instance has; say which with consul8s/service.ports
+              UnmappedPorts: the Service ports http, metrics lead to the one port that an instance has (1 of 1 instance); say which with consul8s/service.ports, as in metrics=meta:KEY
               LocalTrafficPolicy: internalTrafficPolicy: Local drops all traffic: endpoints outside the cluster are on no node; use Cluster
-              ForeignEndpoints: slices of other managers with ready endpoints (1) stand beside ours, and share the traffic
+              ForeignEndpoints: slices of other managers with ready endpoints stand beside ours, and share the traffic (1: foo-x of somebody.else); delete them, or take the Service from what makes them
             create slice shop/foo-f0bf97b593-1 IPv4 http=8080/TCP metrics=8080/TCP
               10.0.0.1 ready
         "#]],
@@ -135,7 +135,7 @@ fn another_installations_slices_are_left_alone_and_none_are_added() {
         expect![[r#"
             shop/foo
               a@vm: not added [10.0.0.1 http=8080]
-              OwnershipConflict: the installation with owner id other fills this Service already; none are added
+              OwnershipConflict: another installation (owner id other) fills this Service already, with 1 slice; none are added. Let only one of the two have it; those slices are taken over when the Lease of that installation has been gone or expired for 10 minutes
         "#]],
     );
 }
@@ -154,7 +154,7 @@ fn look_alikes_and_terminating_slices_are_untouched_and_passed_over() {
         expect![[r#"
             shop/foo
               a@vm: ready [10.0.0.1 http=8080]
-              ForeignEndpoints: slices of other managers with ready endpoints (2) stand beside ours, and share the traffic
+              ForeignEndpoints: slices of other managers with ready endpoints stand beside ours, and share the traffic (2: foo-3440775b71-1 of controller.consul8s.io, foo-x of controller.consul8s.io); delete them, or take the Service from what makes them
             create slice shop/foo-3440775b71-2 IPv4 http=8080/TCP
               10.0.0.1 ready
         "#]],

@@ -8,7 +8,7 @@ use super::super::call::Call;
 use super::options::Options;
 use super::{Answer, encode, failure, json as answer_json, unknown};
 use crate::faults::Hidden;
-use crate::model::consul::{Catalog, CheckRecord};
+use crate::model::consul::{Catalog, CheckRecord, Node};
 use crate::world::ConsulWorld;
 
 const NODE_SERVICES: &str = "/v1/catalog/node-services/";
@@ -56,7 +56,8 @@ pub(super) async fn route(world: &ConsulWorld, call: &Call) -> Answer {
         let make = |catalog: &Catalog| services(catalog, &hidden);
         options.answer(world, false, |catalog| catalog.services().0, make).await
     } else if path == "/v1/catalog/nodes" {
-        options.answer(world, false, |catalog| catalog.nodes().0, |catalog| nodes(catalog, &hidden)).await
+        let pair = call.filled("node-meta").and_then(|pair| pair.split_once(':'));
+        options.answer(world, false, |catalog| catalog.nodes().0, |catalog| nodes(catalog, &hidden, pair)).await
     } else {
         Err(unknown())
     }
@@ -147,8 +148,11 @@ fn services(catalog: &Catalog, hidden: &Hidden) -> (Value, bool) {
     (json!(names), left_out)
 }
 
-fn nodes(catalog: &Catalog, hidden: &Hidden) -> (Value, bool) {
-    let (_, all) = catalog.nodes();
+/// All nodes, or those whose meta holds this pair.
+fn nodes(catalog: &Catalog, hidden: &Hidden, pair: Option<(&str, &str)>) -> (Value, bool) {
+    let (_, mut all) = catalog.nodes();
+    let says = |node: &&Node, key: &str, value: &str| node.meta.iter().flatten().any(|(k, v)| k == key && v == value);
+    all.retain(|node| pair.is_none_or(|(key, value)| says(node, key, value)));
     let total = all.len();
     let seen = all.into_iter().filter(|node| !hidden.hides(&node.name, ""));
     let body: Vec<Value> = seen.map(|node| encode::node(node, catalog.datacenter())).collect();
