@@ -137,6 +137,8 @@ async fn play(world: &World, garbage: &[(&str, Spoiled)], lost: bool) -> Outcome
     let mut wrong = Vec::new();
     for (name, spoiled) in garbage {
         let one = async {
+            // What is not ready goes when one consistent read, which may be spoiled too, doesn't have it.
+            played.all_ready(world).await?;
             meddler.begin(spoiled);
             if lost {
                 played.misses("consul").await?;
