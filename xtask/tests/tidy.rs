@@ -114,3 +114,57 @@ fn every_decision_is_numbered_and_says_why() {
     numbers.sort();
     numbers.windows(2).for_each(|pair| assert_ne!(pair[0], pair[1], "two decisions have one number"));
 }
+
+/// Where a test or a file of tests may be named from.
+const TESTS: [&str; 5] = [
+    "",
+    "crates/consul8s/tests/scenarios",
+    "crates/consul8s/tests/scenarios/robustness",
+    "crates/consul8s/tests/datapath",
+    "crates/consul8s/src",
+];
+
+/// What stands in backticks in the last column of those tables of a page whose last column is for tests.
+fn tests_named_in(page: &str) -> Vec<String> {
+    let text = read(root().join(page));
+    let mut named = Vec::new();
+    let mut is_for_tests = false;
+    for line in text.lines() {
+        let cells: Vec<&str> = line.trim().trim_matches('|').split(" | ").collect();
+        if !line.starts_with('|') {
+            is_for_tests = false;
+        } else if cells.last().is_some_and(|last| matches!(last.trim(), "test" | "tests")) {
+            is_for_tests = true;
+        } else if is_for_tests {
+            let spans = cells.last().into_iter().flat_map(|cell| cell.split('`').skip(1).step_by(2));
+            named.extend(spans.map(str::to_owned));
+        }
+    }
+    assert!(named.len() > 10, "{page}: no table of tests");
+    named
+}
+
+#[test]
+fn the_tests_that_the_promises_name_exist() {
+    let files: Vec<PathBuf> = sources("crates").into_iter().chain(sources("xtask")).collect();
+    let all: String = files.iter().map(read).collect();
+    let is_path = |name: &str| TESTS.iter().any(|folder| root().join(folder).join(name).exists());
+    let is_module = |name: &str| {
+        let file = format!("{name}.rs");
+        files.iter().any(|path| path.ends_with(&file) || path.iter().any(|part| part == name))
+    };
+    for page in ["docs/reliability.md", "docs/security.md"] {
+        let exists = |named: &String| {
+            let (place, name) = named.rsplit_once("::").unwrap_or(("", named));
+            let scenario = all.contains(&format!("scenario!({name})"));
+            match place {
+                _ if named.starts_with("cargo ") => true,
+                _ if named.contains('/') || named.ends_with(".rs") => is_path(named),
+                "real" | "sim" | "acl" => scenario,
+                _ => scenario || all.contains(&format!("fn {name}(")) || !place.is_empty() && is_module(name),
+            }
+        };
+        let missing: Vec<String> = tests_named_in(page).into_iter().filter(|named| !exists(named)).collect();
+        assert!(missing.is_empty(), "{page} names tests that do not exist: {missing:?}");
+    }
+}

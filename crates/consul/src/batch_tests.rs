@@ -202,3 +202,28 @@ async fn nothing_leaves_after_its_deadline_or_when_nobody_waits() {
     let late = batcher.submit_before(group(&["under way"]), Instant::now() + TRAVEL / 2).await;
     assert_eq!(told(&late), "timeout");
 }
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_queue_submitting_waits_and_nothing_is_lost() {
+    const MORE: usize = 10;
+    let fake = Arc::new(Fake::default());
+    let (batcher, driver) = Batcher::new(fake.clone());
+    let submit = |number: usize| {
+        let batcher = batcher.clone();
+        tokio::spawn(async move { batcher.submit(group(&[&format!("s{number}")])).await })
+    };
+    // Nobody drives yet.
+    let waiting: Vec<_> = (0..QUEUE_GROUPS + MORE).map(submit).collect();
+    tokio::time::sleep(TRAVEL).await;
+    assert_eq!(batcher.queue.capacity(), 0);
+    assert!(waiting.iter().all(|submitted| !submitted.is_finished()));
+    // Who gives up meanwhile takes no place.
+    let late = batcher.submit_before(group(&["late"]), Instant::now() + TRAVEL).await;
+    assert_eq!(told(&late), "timeout");
+    drop(batcher);
+    tokio::spawn(driver.run());
+    for (number, outcome) in futures::future::join_all(waiting).await.into_iter().enumerate() {
+        assert_eq!(told(&outcome.unwrap()), format!("s{number}"));
+    }
+    assert!(!fake.seen.lock().unwrap().iter().flatten().any(|id| id == "late"));
+}

@@ -136,6 +136,10 @@ mod tests {
         credentials.changed(generation).await;
         assert_eq!(value(&credentials).as_deref(), Some("two"));
 
+        std::fs::write(&path, "x".repeat(70 * 1024)).unwrap();
+        tokio::time::advance(LOOK_EVERY * 2).await;
+        assert_eq!(value(&credentials).as_deref(), Some("two"), "too large for a token");
+
         std::fs::write(&path, "").unwrap();
         tokio::time::advance(LOOK_EVERY * 2).await;
         assert_eq!(value(&credentials).as_deref(), Some("two"));

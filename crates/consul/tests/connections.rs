@@ -309,3 +309,43 @@ async fn an_address_is_left_also_when_whoever_asked_gave_up_first() {
     assert!(given_up.is_err());
     assert_eq!(client.address(), "http://b:2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_finds_no_connection_free_for_a_minute_is_told_so() {
+    // One connection for questions, which nobody answers: each holds it for as long as a call may take.
+    let config = ClientConfig { max_connections: 3, ..ClientConfig::default() };
+    let (_, client) = Server::start(config, |_| Reply::Stall(Vec::new()));
+    let ask = |at| {
+        let client = client.clone();
+        async move {
+            let began = Instant::now();
+            let error = client.health(&service(at), Read::Stale).await.expect_err("nobody answers");
+            (began.elapsed().as_secs(), error.kind, error.what)
+        }
+    };
+    let ends = futures::future::join_all((0..8).map(ask)).await;
+    let mut took: Vec<u64> = ends.iter().map(|(took, ..)| *took).collect();
+    took.sort_unstable();
+    assert_eq!(took, [10, 20, 30, 40, 50, 60, 60, 60]);
+    let told =
+        ends.iter().filter(|(_, kind, what)| *kind == ErrorKind::Timeout && what.contains("was free within 60s"));
+    assert_eq!(told.count(), 2, "{ends:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_not_asked_over_more_than_four_dead_connections() {
+    let dying = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let dies = dying.clone();
+    let (server, client) = Server::start(ClientConfig::default(), move |_| {
+        let answer = ok(1, "[]");
+        if dies.load(Ordering::SeqCst) { Reply::Last(Vec::new()) } else { Reply::After(Duration::from_secs(1), answer) }
+    });
+    let all = (0..6).map(|at| {
+        let client = client.clone();
+        async move { client.health(&service(at), Read::Stale).await.expect("an answer") }
+    });
+    futures::future::join_all(all).await;
+    dying.store(true, Ordering::SeqCst);
+    let error = client.health(&service(0), Read::Stale).await.expect_err("they all die");
+    assert_eq!((error.kind, server.lines().len()), (ErrorKind::Unreachable, 6 + 4), "{}", error.what);
+}

@@ -60,6 +60,24 @@ async fn garbage_is_called_garbage_and_never_an_empty_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_without_an_end_is_no_answer() {
+    let many = "X-Junk: 0123456789\n".repeat(1000);
+    for head in [format!("HTTP/1.1 200 OK\n{many}\n[]"), format!("HTTP/1.1 200 OK\nX-Junk: {}", "x".repeat(8 << 20))] {
+        let (kind, what, took) = error_of(Reply::Stall(bytes(&head))).await;
+        assert_eq!((kind, took), (ErrorKind::Unreachable, Duration::ZERO), "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_without_an_end_is_no_answer() {
+    // 64 MiB are an answer, one byte more is none; nobody waits for the rest.
+    let head = bytes("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n6000000\n");
+    let (kind, what, took) = error_of(Reply::Stall([head, vec![b' '; 65 << 20]].concat())).await;
+    assert_eq!((kind, took), (ErrorKind::Garbage, Duration::ZERO), "{what}");
+    assert!(what.contains("more than 64 MiB"), "{what}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_does_not_come_is_given_up() {
     let head = bytes("HTTP/1.1 200 OK\nContent-Length: 100\n\n[");
     for reply in [Reply::Stall(Vec::new()), Reply::Stall(head.clone())] {

@@ -210,3 +210,15 @@ async fn rotated_files_are_used_for_the_next_connection() {
     // The third needed a connection of its own, which only the new server could give.
     assert_eq!(client.address(), new_server);
 }
+
+#[tokio::test]
+async fn a_handshake_that_does_not_come_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("https://{}", listener.local_addr().expect("an address"));
+    // Connections are taken by the kernel, and nobody says a word.
+    let began = tokio::time::Instant::now();
+    let error = ask(&client(&address, TlsConfig::default())).await.expect_err("nobody shakes hands");
+    assert!(error.what.contains("no connection in time"), "{}", error.what);
+    let took = began.elapsed().as_secs_f64();
+    assert!((4.0..6.0).contains(&took), "{took}");
+}

@@ -12,6 +12,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::listener::{self, Limits};
 use crate::metrics::CONTENT_TYPE;
 
 /// What the listeners show.
@@ -38,25 +39,13 @@ pub async fn serve_admin<S: Shown>(listener: TcpListener, shown: Arc<S>, stop: C
         .route("/readyz", get(readyz::<S>))
         .route("/metrics", get(metrics::<S>))
         .with_state(shown);
-    serve(listener, router, stop).await;
+    listener::serve(listener, router, Limits::default(), stop).await;
 }
 
 /// Serves metrics alone, where the original had them, until `stop`.
 pub async fn serve_metrics<S: Shown>(listener: TcpListener, shown: Arc<S>, stop: CancellationToken) {
     let router = Router::new().route("/metrics", get(metrics::<S>)).route("/", get(metrics::<S>)).with_state(shown);
-    serve(listener, router, stop).await;
-}
-
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
-    tokio::select! {
-        served = async { axum::serve(listener, router).await } => {
-            if let Err(error) = served {
-                tracing::error!(%error, "a listener ended");
-            }
-        }
-        // Open connections are cut: whoever scrapes asks again.
-        () = stop.cancelled() => {}
-    }
+    listener::serve(listener, router, Limits::default(), stop).await;
 }
 
 async fn livez<S: Shown>(State(shown): State<Arc<S>>) -> Response {

@@ -3,6 +3,7 @@
 //! [`Clock`] is the one for everything but claims. It runs on monotonic time from the moment it was made, so that a wall clock that is set does not
 //! end or stretch a hold, and it follows the paused time of tests.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use consul8s_core::time::{BootTime, UnixMillis};
@@ -50,6 +51,8 @@ pub enum BootClock {
     Machine,
     /// tokio's since then, for paused time.
     Runtime(Instant),
+    /// The same on a machine that has slept for so many milliseconds, which tokio's clock knows nothing of: for tests.
+    Slept(Instant, &'static AtomicU64),
 }
 
 impl BootClock {
@@ -59,6 +62,9 @@ impl BootClock {
         match self {
             BootClock::Machine => BootTime(since_boot()),
             BootClock::Runtime(start) => BootTime(start.elapsed()),
+            BootClock::Slept(start, millis) => {
+                BootTime(start.elapsed() + Duration::from_millis(millis.load(Ordering::SeqCst)))
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    logging::start(cli.flags.log_level, cli.flags.log_format);
+    let _rest = logging::start(cli.flags.log_level, cli.flags.log_format);
     // One thread: the work is waiting, and memory that one thread frees is of little use to another, as each has an arena of its own.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

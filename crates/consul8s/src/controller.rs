@@ -28,7 +28,7 @@ use crate::stores::kube::{Changed, Stored};
 use crate::sync::writers::Writers;
 
 /// Services looked at side by side: enough to keep both APIs busy, few enough to bound memory and requests in flight.
-const WORKERS: usize = 48;
+pub(crate) const WORKERS: usize = 48;
 
 /// Reads at a time that can wait.
 const FEW: usize = 4;

@@ -262,6 +262,8 @@ mod tests {
             let told = with(Some(file), &[], &[]).unwrap_err();
             parts.iter().for_each(|part| assert!(told.contains(part), "{part:?} in {told}"));
         }
+        let told = with(Some(&"# a comment\n".repeat(100_000)), &[], &[]).unwrap_err();
+        assert!(told.contains("too large for a configuration"), "{told}");
         let told = with(None, &["--config", "/no/such/file"], &[]).unwrap_err();
         assert!(told.contains("/no/such/file"), "{told}");
     }

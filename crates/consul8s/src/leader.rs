@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use consul8s_core::claim::{Claim, Notebook, Notes};
+use consul8s_core::claim::{CALL_WITHIN, Claim, Notebook, Notes, Vigil};
 use consul8s_core::ports::{ApiError, ErrorKind};
 use tokio::sync::{Notify, watch};
 
@@ -39,6 +39,8 @@ struct Shared {
     /// How often a claim was gained: counted, because whoever looks late still learns that it was.
     gained: Gained,
     notebook: watch::Sender<Notebook>,
+    /// How long another has been waited for.
+    vigil: watch::Sender<Option<Vigil>>,
     /// To be written with the next renewal.
     notes: Mutex<Notes>,
     urgent: Notify,
@@ -54,6 +56,7 @@ impl Leadership {
             claim: watch::Sender::new(None),
             gained: Gained::default(),
             notebook: watch::Sender::new(Notebook::default()),
+            vigil: watch::Sender::new(None),
             notes: Mutex::default(),
             urgent: Notify::new(),
             hindrance: Mutex::default(),
@@ -129,20 +132,55 @@ impl Leadership {
     /// # Errors
     /// The reason, for a person.
     pub async fn wait(&self, limit: Duration) -> Result<Claim, String> {
-        let mut claims = self.claims();
-        let gained = async {
-            loop {
-                if let Some(claim) = self.claim() {
-                    return claim;
-                }
-                if claims.changed().await.is_err() {
-                    // Never: the sender lives in `self`.
-                    std::future::pending::<()>().await;
-                }
+        tokio::time::timeout(limit, self.gained()).await.map_err(|_| self.what_stood_in_the_way())
+    }
+
+    /// Waits for a claim. Whoever holds the Lease is waited for at most `limit`, from the moment it was first seen: where it has stood
+    /// unrenewed until then, it is taken, and where not, that is what stood in the way.
+    ///
+    /// # Errors
+    /// The reason, for a person.
+    pub async fn wait_for_the_lease(&self, limit: Duration) -> Result<Claim, String> {
+        let mut gained = pin!(self.gained());
+        let mut vigils = self.shared.vigil.subscribe();
+        let seen = tokio::time::timeout(limit, async {
+            tokio::select! {
+                biased;
+                claim = &mut gained => Some(claim),
+                // The sender lives in `self`, so this only ever waits.
+                _ = vigils.wait_for(Option::is_some) => None,
             }
-        };
-        let unknown = || "the Lease could not be read in time".to_owned();
-        tokio::time::timeout(limit, gained).await.map_err(|_| self.hindrance().clone().unwrap_or_else(unknown))
+        });
+        if let Some(claim) = seen.await.map_err(|_| self.what_stood_in_the_way())? {
+            return Ok(claim);
+        }
+        let vigil = || *self.shared.vigil.borrow();
+        let end = vigil().map_or_else(|| self.clock.now(), |vigil| vigil.began).after(limit);
+        if let Ok(claim) = tokio::time::timeout(end.since(self.clock.now()), &mut gained).await {
+            return Ok(claim);
+        }
+        if vigil().is_some_and(|vigil| vigil.free_at > end) {
+            return Err(self.what_stood_in_the_way());
+        }
+        // It may be taken from now on, which is one call.
+        tokio::time::timeout(CALL_WITHIN, gained).await.map_err(|_| self.what_stood_in_the_way())
+    }
+
+    async fn gained(&self) -> Claim {
+        let mut claims = self.claims();
+        loop {
+            if let Some(claim) = self.claim() {
+                return claim;
+            }
+            if claims.changed().await.is_err() {
+                // Never: the sender lives in `self`.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn what_stood_in_the_way(&self) -> String {
+        self.hindrance().clone().unwrap_or_else(|| "the Lease could not be read in time".to_owned())
     }
 
     /// Carries out a write under a claim: not a step of it is done when the claim is over, and nobody waits for it longer.

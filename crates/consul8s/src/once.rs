@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use consul8s_core::claim::Timing;
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi, KubeWriter};
 use consul8s_core::settings::Direction;
@@ -16,8 +17,6 @@ use crate::stores::denied;
 use crate::stores::record::{State, Told};
 use crate::sync::writers::Writers;
 
-/// How long the Lease is waited for: as long as it takes until one whose holder died has run out, and to take it then.
-pub(crate) const CLAIM_WITHIN: Duration = Duration::from_secs(17);
 /// How long either side may take to answer at all.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to be done, with confirming reads (up to 10 s apart) and retries.
@@ -71,8 +70,7 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
     let world = controller.world();
     let services: Vec<(ObjectKey, Told)> =
         world.records().filter_map(|(key, record)| Some((key.clone(), record.told.clone()?))).collect();
-    let foreign =
-        !controller.settings.take_over && world.registry.nodes().foreign(&controller.settings.identity).is_some();
+    let foreign = world.registry.nodes().foreign(&controller.settings.marks()).is_some();
     let may_not_make = world.denied.problem().is_some();
     let blocked = (foreign || may_not_make) && services.iter().any(|(_, told)| told.direction == Direction::ToConsul);
     Ok(Outcome { services, unfinished, blocked })
@@ -83,7 +81,7 @@ async fn wait<K: KubeApi, C: ConsulApi>(
     leadership: Option<&Leadership>,
 ) -> anyhow::Result<usize> {
     if let Some(leadership) = leadership {
-        let gained = leadership.wait(CLAIM_WITHIN).await;
+        let gained = leadership.wait_for_the_lease(Timing::default().lease).await;
         gained.map_err(|why| anyhow::anyhow!("may not write, so nothing was done: {why}"))?;
     }
     let started = Instant::now();

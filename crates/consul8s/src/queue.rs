@@ -287,6 +287,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn news_about_a_failing_key_waits_for_a_second_at_most() {
+        let queue = Queue::default();
+        queue.add(());
+        for _ in 0..12 {
+            queue.next().await;
+            queue.done((), Ended::Failed);
+        }
+        let start = Instant::now();
+        queue.add(());
+        queue.next().await;
+        assert!(start.elapsed() <= NEWS_WHILE_FAILING, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_later_look_comes_by_itself_and_news_comes_first() {
         let queue = Queue::default();
         queue.add(7);

@@ -20,6 +20,7 @@ use crate::commands::Exit;
 use crate::config::Options;
 use crate::controller::Controller;
 use crate::counted::Counted;
+use crate::descriptors;
 use crate::leader::{Election, Fenced, Keeper, Leadership, Post};
 use crate::metrics::{Metrics, Snapshot};
 use crate::once;
@@ -50,7 +51,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
     let settings = options.settings(&uid, &connection.namespace);
     announce(&options, &connection, &settings.identity.owner, Some(&settings.consul_node_name));
     // Only now, since what it has to say comes after that line.
-    let client = Client::new(options.consul.clone());
+    let listeners = [options.admin, options.metrics].into_iter().flatten().filter(|_| !options.run_once).count();
+    let max_connections = descriptors::connections(options.consul.max_connections, listeners);
+    let client = Client::new(ClientConfig { max_connections, ..options.consul.clone() });
     let consul = Arc::new(Counted::new(client.clone(), metrics.clone()));
     if !options.run_once {
         tokio::spawn(greet_consul(consul.clone(), stop.clone()));

@@ -28,7 +28,7 @@ use faults::Faults;
 pub use mailbox::Mailbox;
 
 /// Objects that are told of side by side. Telling shares the way to the API server with what it tells of.
-const AT_ONCE: usize = 8;
+pub(crate) const AT_ONCE: usize = 8;
 /// How often it is looked what concerns all Services: before the news of any Service have settled (1 s), so that it is not told of what
 /// concerns all.
 const FAULTS_EVERY: Duration = Duration::from_millis(500);

@@ -7,12 +7,13 @@ use std::io;
 use std::time::Duration;
 
 use consul8s_core::ports::{ApiError, ErrorKind};
+use http_body_util::LengthLimitError;
 use hyper_util::client::legacy;
 use kube::client::AuthError;
 use kube::core::Status;
 use kube::runtime::watcher;
 
-use crate::transport::{NoAnswer, Throttled};
+use crate::transport::{MAX_BODY_BYTES, NoAnswer, Throttled};
 
 /// Longest text of an error, in characters: it goes into Events, whose note ends at 1,024 bytes, and into log lines. A refused slice of
 /// a hundred addresses would otherwise name each of them.
@@ -146,6 +147,9 @@ fn from_chain(error: &(dyn StdError + 'static)) -> Reason {
     if let Some(silent) = chain.iter().find_map(|e| e.downcast_ref::<NoAnswer>()) {
         return Reason::new(ErrorKind::Timeout, silent.to_string());
     }
+    if is_too_large(error) {
+        return Reason::new(ErrorKind::Garbage, format!("an answer of more than {} MiB", MAX_BODY_BYTES >> 20));
+    }
     // A credential that cannot be read arrives here when it is read per request.
     if let Some(credential) = chain.iter().find_map(|e| e.downcast_ref::<AuthError>()) {
         return Reason::new(ErrorKind::Forbidden, credential_text(credential));
@@ -160,6 +164,11 @@ fn from_chain(error: &(dyn StdError + 'static)) -> Reason {
         (false, true) => Reason::new(ErrorKind::Timeout, "the connection went silent"),
         (false, false) => Reason::new(ErrorKind::Unreachable, format!("the connection broke: {why}")),
     }
+}
+
+/// Whether an answer was larger than what is taken.
+pub(crate) fn is_too_large(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).iter().any(|cause| cause.is::<LengthLimitError>())
 }
 
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> Vec<&'a (dyn StdError + 'static)> {

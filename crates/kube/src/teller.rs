@@ -246,3 +246,36 @@ impl std::fmt::Display for About<'_> {
         write!(f, "about {} {}", self.0.kind, self.0.key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::Access;
+
+    #[tokio::test]
+    async fn only_so_many_events_are_remembered_the_latest() {
+        let kubeconfig = tempfile::NamedTempFile::new().unwrap();
+        let text = "current-context: c\ncontexts: [{name: c, context: {cluster: c}}]\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]";
+        std::fs::write(kubeconfig.path(), text).unwrap();
+        let access = Access { kubeconfig: Some(kubeconfig.path().to_owned()), context: None };
+        let teller = Teller::new(&access.connect().await.unwrap(), "me");
+        let same = |number: usize| Same {
+            regarding: ObjectRef {
+                api_version: "v1",
+                kind: "Service",
+                key: ObjectKey::new("shop", format!("s{number}")),
+                uid: None,
+            },
+            reason: Reason::Registered,
+            message: String::new(),
+        };
+        let start = Instant::now();
+        for number in 0..REMEMBERED + 5 {
+            let last = start + Duration::from_millis(number as u64);
+            teller.remember(same(number), Series { name: String::new(), count: 1, last });
+        }
+        assert_eq!(teller.series.lock().unwrap().len(), REMEMBERED);
+        assert!(teller.running(&same(4), start).is_none() && teller.running(&same(5), start).is_some());
+        assert!(teller.running(&same(REMEMBERED), start + SERIES * 2).is_none(), "a series ends");
+    }
+}

@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::{Request, Response};
+use http_body_util::Limited;
 use hyper::body::Incoming;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client as HttpClient;
@@ -42,6 +43,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_PROBES: u32 = 3;
 /// How often the credential files are looked at. A rotated one is in use within 10 s, and a look is a few `stat` calls.
 const CREDENTIALS_EVERY: Duration = Duration::from_secs(5);
+/// The largest answer that is taken; a page of 500 ordinary objects has a hundredth of it. A list whose page is larger is asked for in
+/// smaller ones ([`crate::watch`]), and a watch that has told so much goes on from where it was.
+pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 /// The same watch from the same place in history is not begun more often than this: a proxy that ends each watch at once would
 /// otherwise be asked as fast as it answers, without a failure that a backoff could count.
 const SAME_WATCH_EVERY: Duration = Duration::from_secs(1);
@@ -87,7 +91,7 @@ impl Transport {
 }
 
 impl Service<Request<Body>> for Transport {
-    type Response = Response<Incoming>;
+    type Response = Response<Limited<Incoming>>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -107,7 +111,7 @@ impl Service<Request<Body>> for Transport {
                 tokio::time::sleep_until(start).await;
             }
             match tokio::time::timeout(ANSWER_WITHIN, stack.oneshot(request)).await {
-                Ok(response) => refuse_throttled(response?),
+                Ok(response) => Ok(refuse_throttled(response?)?.map(|body| Limited::new(body, MAX_BODY_BYTES))),
                 Err(_) => Err(NoAnswer.into()),
             }
         })

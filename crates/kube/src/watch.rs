@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::connect::Connection;
-use crate::error::Call;
+use crate::error::{Call, is_too_large};
 use crate::item::{FromWire, Item};
 
 /// After this many seconds the API server ends a watch. kube's watcher takes one that is still silent 5 s later for dead and connects
@@ -27,6 +27,8 @@ use crate::item::{FromWire, Item};
 pub(crate) const SERVER_TIMEOUT_S: u32 = 20;
 /// Objects in one page of a list, as client-go has it: a page of full slices stays below 10 MB.
 const PAGE: u32 = 500;
+/// A page that is larger than an answer may be is asked for in so many: somebody's objects of a megabyte each must not stop all others.
+const SMALLER: u32 = 8;
 
 /// A running watch of one kind of object.
 pub struct KubeWatch<T> {
@@ -34,6 +36,8 @@ pub struct KubeWatch<T> {
     what: Watched,
     server: String,
     stream: BoxStream<'static, watcher::Result<Event<Item<T>>>>,
+    /// Objects in a page.
+    page: u32,
     /// The list that is being received.
     listed: Vec<T>,
     backoff: Backoff,
@@ -66,10 +70,11 @@ impl<T: FromWire> KubeWatch<T> {
     fn begin(connection: &Connection, api: Api<Item<T>>, of: Of) -> KubeWatch<T> {
         let what = Watched { kind: T::Wire::kind(&()).into_owned(), of };
         KubeWatch {
-            stream: start(&api),
+            stream: start(&api, PAGE),
             api,
             what,
             server: connection.server.clone(),
+            page: PAGE,
             listed: Vec::new(),
             backoff: Backoff::default(),
             resume_at: None,
@@ -94,7 +99,7 @@ impl<T: FromWire> KubeWatch<T> {
                 match self.readable(item) {
                     Some(last) => return Some(WatchEvent::Deleted(last)),
                     // It is gone, but who it was cannot be told: the next list says so.
-                    None => self.stream = start(&self.api),
+                    None => self.stream = start(&self.api, self.page),
                 }
             }
             Err(error) => return Some(self.failed(&error)),
@@ -107,9 +112,15 @@ impl<T: FromWire> KubeWatch<T> {
         let failure = call.watch_error(error);
         let now = Instant::now();
         self.resume_at = Some(now + self.backoff.after_failure(now, failure.retry_after));
+        if let watcher::Error::InitialListFailed(error) = error
+            && is_too_large(error)
+        {
+            self.page = (self.page / SMALLER).max(1);
+            self.stream = start(&self.api, self.page);
+        }
         // Refused before the watch began: kube would ask for the same place in history again and again.
         if failure.kind == ErrorKind::Gone && matches!(error, watcher::Error::WatchStartFailed(_)) {
-            self.stream = start(&self.api);
+            self.stream = start(&self.api, self.page);
         }
         WatchEvent::Failed(failure)
     }
@@ -136,7 +147,7 @@ impl<T: FromWire> Watch<T> for KubeWatch<T> {
                     }
                 }
                 // kube's watcher never ends; were it to, a new one lists again.
-                None => self.stream = start(&self.api),
+                None => self.stream = start(&self.api, self.page),
             }
         }
     }
@@ -171,9 +182,9 @@ impl fmt::Display for Watched {
     }
 }
 
-fn start<T: FromWire>(api: &Api<Item<T>>) -> BoxStream<'static, watcher::Result<Event<Item<T>>>> {
+fn start<T: FromWire>(api: &Api<Item<T>>, page: u32) -> BoxStream<'static, watcher::Result<Event<Item<T>>>> {
     // The default list is a consistent one (no resourceVersion): after a restart against an API server that lags behind, what is
     // read is still never older than what was read before.
-    let config = watcher::Config::default().timeout(SERVER_TIMEOUT_S).page_size(PAGE);
+    let config = watcher::Config::default().timeout(SERVER_TIMEOUT_S).page_size(page);
     watcher(api.clone(), config).boxed()
 }

@@ -199,6 +199,50 @@ async fn pages_make_one_list() {
 }
 
 #[tokio::test]
+async fn a_page_that_is_too_large_is_asked_for_in_smaller_ones() {
+    // 500 objects of 140 KiB are more than an answer may be, and a part of them is not.
+    let script = Script::start(|target, _| {
+        if target.contains("watch=true") {
+            return silence();
+        }
+        let number =
+            |key: &str| target.split(['?', '&']).find_map(|part| part.strip_prefix(key)?.parse::<usize>().ok());
+        let (limit, from) = (number("limit=").unwrap(), number("continue=").unwrap_or(0));
+        let to = (from + limit).min(500);
+        let padding = "x".repeat(140 * 1024);
+        let padded = |n| {
+            service(&format!("s{n:03}"), 1, "{}")
+                .replace(r#""metadata":{"#, &format!(r#""padding":"{padding}","metadata":{{"#))
+        };
+        let items = (from..to).map(padded).collect::<Vec<_>>().join(",");
+        let rest = if to < 500 { format!(r#","continue":"{to}""#) } else { String::new() };
+        json("200 OK", &format!(r#"{{"metadata":{{"resourceVersion":"1"{rest}}},"items":[{items}]}}"#))
+    })
+    .await;
+    let mut watch = Kube::new(&script.connection).watch_services(None);
+    let (kind, what, _) = failure(next(&mut watch).await);
+    assert_eq!(kind, ErrorKind::Garbage);
+    assert!(what.contains("an answer of more than 64 MiB"), "{what}");
+    assert_eq!(names(&next(&mut watch).await).len(), 500);
+    assert_eq!((script.targets("limit=500").len(), script.targets("limit=62").len()), (1, 9));
+}
+
+#[tokio::test]
+async fn an_object_that_is_too_large_is_refused() {
+    let script = Script::start(|_, _| {
+        let endless = "Content-Length: 1099511627776";
+        Answer::Open(format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{endless}\r\n\r\n{}",
+            "[".repeat(65 << 20)
+        ))
+    })
+    .await;
+    let error = Kube::new(&script.connection).service(&ObjectKey::new("shop", "web")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Garbage);
+    assert!(error.what.contains("more than 64 MiB"), "{}", error.what);
+}
+
+#[tokio::test]
 async fn a_list_that_breaks_is_no_list() {
     let script = Script::start(|target, nth| match (target.contains("watch=true"), nth) {
         (false, 1) => Answer::Whole("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{\"items\":[".to_owned()),

@@ -4,6 +4,7 @@ mod servers;
 mod tls;
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -43,6 +44,9 @@ pub struct ConsulOptions {
     pub https: bool,
     /// HTTPS only for clients with a certificate of ours ([`Consul::client_certificate`]).
     pub verify_incoming: bool,
+    /// Other servers seek it where somebody else has to listen and pass on what they say ([`Consul::wire`]), so that it can be cut off: to
+    /// this address of the machine, from which it also calls them. Of several servers the next one has the next address.
+    pub wired: Option<Ipv4Addr>,
 }
 
 /// Consul's own limit.
@@ -58,6 +62,7 @@ impl Default for ConsulOptions {
             connections_per_client: CONNECTIONS_PER_CLIENT,
             https: false,
             verify_incoming: false,
+            wired: None,
         }
     }
 }
@@ -384,6 +389,11 @@ fn agent_config(options: &ConsulOptions, ports: &AgentPorts, join: Join<'_>, dat
         },
     });
     if let Some(rpc) = &ports.rpc {
+        if let Some(inside) = options.wired {
+            config["bind_addr"] = json!(inside);
+            config["advertise_addr"] = json!("127.0.0.1");
+            config["serf_lan"] = json!("127.0.0.1");
+        }
         config["server"] = json!(true);
         config["bootstrap_expect"] = json!(1);
         // Shortest election timeouts: the default is for small machines far apart.

@@ -21,6 +21,8 @@ use crate::sync::writers::Writers;
 
 /// How often every namespace is looked at though nothing changed.
 const AUDIT: Duration = Duration::from_secs(60);
+/// What watches have told and was not taken in yet. Beyond it they wait, and with them their servers.
+const WAITING: usize = 16;
 /// What was written shows in the watches within this time; after it, it is looked at all the same.
 pub(super) const SHOWN_WITHIN: Duration = Duration::from_secs(10);
 
@@ -82,13 +84,12 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
 
     /// Until imports are no longer defined.
     pub(super) async fn run(mut self) {
-        // Unbounded, but each watch waits for its server between two events, and they are taken out as they come.
-        let (events, mut imports) = mpsc::unbounded_channel();
+        let (events, mut imports) = mpsc::channel(WAITING);
         for (number, namespace) in feeds::namespaces(&self.controller.settings.scope).into_iter().enumerate() {
             let (mut watch, events) = (self.controller.kube.watch_imports(namespace.as_deref()), events.clone());
-            self.tasks.spawn(async move { while events.send((number, watch.next().await)).is_ok() {} });
+            self.tasks.spawn(async move { while events.send((number, watch.next().await)).await.is_ok() {} });
         }
-        let (news, mut catalogs) = mpsc::unbounded_channel::<Told>();
+        let (news, mut catalogs) = mpsc::channel::<Told>(WAITING);
         let mut services = self.controller.imports.services.subscribe();
         let mut gains = self.writers.as_ref().map(|writers| writers.leadership().gains());
         let mut audits = tokio::time::interval(AUDIT);

@@ -44,7 +44,7 @@ impl Sources {
         consul: &Arc<C>,
         dice: &Dice,
         tasks: &mut JoinSet<()>,
-        news: &mpsc::UnboundedSender<Told>,
+        news: &mpsc::Sender<Told>,
     ) {
         let ended: Vec<CatalogQuery> = self.watches.keys().filter(|query| !wanted.contains(query)).cloned().collect();
         for query in ended {
@@ -62,7 +62,7 @@ impl Sources {
                 tasks.spawn(async move {
                     let mut watch = ConsulWatch::new(consul, query.clone(), &config);
                     // It fails only when the session has ended.
-                    while news.send((query.clone(), watch.next().await)).is_ok() {}
+                    while news.send((query.clone(), watch.next().await)).await.is_ok() {}
                 })
             });
         }

@@ -85,6 +85,7 @@ impl<L: LeaseApi> Keeper<L> {
             }
             let now = self.election.boot.now();
             let step = elector.step(now);
+            self.leadership.shared.vigil.send_replace(elector.vigil());
             self.publish(elector.claim(now).cloned(), elector.other());
             let calls = !matches!(step, Step::Wait(_));
             let next = async {

@@ -312,3 +312,36 @@ async fn a_write_that_wakes_after_a_pause_takes_no_further_step() {
     let error = one.leadership.under(&claim, pause).await.unwrap_err();
     assert_eq!((error.kind, steps.load(Ordering::SeqCst)), (ErrorKind::Timeout, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_is_waited_for_one_lease_duration_and_no_longer() {
+    const LEASE: Duration = Duration::from_secs(15);
+    let world = world();
+    let one = Replica::start(&world, "one");
+    one.leads_within(seconds(1.0)).await;
+    let two = Replica::start(&world, "two");
+    let start = Instant::now();
+    let why = two.leadership.wait_for_the_lease(LEASE).await.unwrap_err();
+    assert_eq!((why.as_str(), start.elapsed()), ("one holds the Lease default/consul8s", LEASE + CALL));
+    two.task.abort();
+
+    // One whose holder is dead has run out by then, and is taken.
+    one.task.abort();
+    let three = Replica::start(&world, "three");
+    let start = Instant::now();
+    three.leadership.wait_for_the_lease(LEASE).await.unwrap();
+    assert_eq!(start.elapsed(), LEASE + CALL * 2, "a read, the wait, and a write");
+    three.end().await;
+
+    // Nobody's Lease is taken at once, and an API server that is away is not waited for any longer.
+    let four = Replica::start(&world, "four");
+    let start = Instant::now();
+    four.leadership.wait_for_the_lease(LEASE).await.unwrap();
+    assert_eq!(start.elapsed(), CALL * 2);
+    four.end().await;
+    world.set_faults(|faults| faults.unreachable = true);
+    let five = Replica::start(&world, "five");
+    let start = Instant::now();
+    assert!(five.leadership.wait_for_the_lease(LEASE).await.unwrap_err().contains("connection refused"));
+    assert_eq!(start.elapsed(), LEASE);
+}

@@ -12,7 +12,6 @@ use crate::clock::{BootClock, Clock};
 use crate::config::Options;
 use crate::leader::{Election, Fenced, Keeper, Leadership, Post};
 use crate::metrics::Metrics;
-use crate::once::CLAIM_WITHIN;
 
 /// What writes.
 pub(super) struct Desk {
@@ -51,7 +50,9 @@ impl Desk {
     /// Waits for the Lease.
     pub(super) async fn ready(&self) -> anyhow::Result<()> {
         match &self.leadership {
-            Some(leadership) => leadership.wait(CLAIM_WITHIN).await.map(drop).map_err(anyhow::Error::msg),
+            Some(leadership) => {
+                leadership.wait_for_the_lease(Timing::default().lease).await.map(drop).map_err(anyhow::Error::msg)
+            }
             None => Ok(()),
         }
     }

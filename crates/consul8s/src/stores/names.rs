@@ -158,4 +158,19 @@ mod tests {
         let many = (0..5_000).map(|n| format!("host-{n}")).collect();
         assert_eq!(names.need(&ObjectKey::new("shop", "a"), many).begin.len(), OF_ONE_SERVICE);
     }
+
+    #[test]
+    fn all_services_together_have_a_limit_too_and_room_is_used_again() {
+        let mut names = Names::default();
+        let of = |service: usize| (0..OF_ONE_SERVICE).map(|n| format!("host-{service}-{n}")).collect::<BTreeSet<_>>();
+        let key = |service: usize| ObjectKey::new("shop", format!("s{service}"));
+        let full = OF_ALL / OF_ONE_SERVICE;
+        for service in 0..full {
+            assert_eq!(names.need(&key(service), of(service)).begin.len(), OF_ONE_SERVICE);
+        }
+        assert_eq!(names.need(&key(full), of(full)), Turns::default());
+        assert_eq!(names.need(&key(full), of(0)).begin.len(), 0, "what is looked up already is for all");
+        assert_eq!(names.need(&key(1), BTreeSet::new()).end.len(), OF_ONE_SERVICE);
+        assert_eq!(names.need(&key(full), of(full)).begin.len(), OF_ONE_SERVICE);
+    }
 }

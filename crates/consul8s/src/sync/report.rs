@@ -126,7 +126,7 @@ fn told(plan: &Planned, applied: &Applied) -> Option<Told> {
 
 fn state(intent: Option<&Intent>, problems: &[Problem], held: usize, pending: bool) -> State {
     let has = |reason| problems.iter().any(|problem| problem.reason == reason);
-    if matches!(intent, Some(Intent::Suspended(_))) {
+    if matches!(intent, Some(Intent::Suspended(_))) && !has(Reason::NotAllowed) {
         State::Suspended
     } else if held > 0 {
         State::Held

@@ -65,6 +65,8 @@ enum Course {
     Leave,
     /// They go.
     Withdraw(UserIntent),
+    /// They go, because of this rule.
+    Forbid(Problem),
     /// They go, once Kubernetes' own stand.
     Yield,
 }
@@ -87,6 +89,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
                 Course::Follow(wish, mode) => look.bind_and_follow(world, *wish, mode),
                 Course::Leave => SlicePlan::default(),
                 Course::Withdraw(why) => look.withdraw(world, why),
+                Course::Forbid(problem) => look.forbid(world, problem),
                 Course::Yield => look.yield_to_others(world),
             }
         }
@@ -103,12 +106,13 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
 fn course<K, C>(look: &Look<'_, K, C>, world: &mut World, intent: &Intent) -> Course {
     match intent {
         Intent::ToKube(wish) => Course::Follow(Box::new(wish.clone()), Mode::Follow),
-        Intent::Suspended(_) => Course::Leave,
+        // Only a rule is stronger: what stands is held against it.
+        Intent::Suspended(direction) => {
+            let stands = kept(look, world, *direction);
+            stands.and_then(|(wish, _)| forbidden(look, &wish)).map_or(Course::Leave, Course::Forbid)
+        }
         Intent::Frozen(direction) => {
-            let settings = &look.controller.settings;
-            let abandoned = world.neighbours.abandoned();
-            let frozen = to_kube::frozen(look.service, *direction, look.slices, abandoned, settings);
-            match (frozen, &world.record(&look.service.key).last_valid) {
+            match (kept(look, world, *direction), &world.record(&look.service.key).last_valid) {
                 // Valid until now, but not written on any slice yet.
                 (Some((_, Mode::NothingNew)), Some(Intent::ToKube(wish))) => {
                     Course::Follow(Box::new(wish.clone()), Mode::Follow)
@@ -124,7 +128,13 @@ fn course<K, C>(look: &Look<'_, K, C>, world: &mut World, intent: &Intent) -> Co
     }
 }
 
-/// What a rule says of settings that are followed though the Service's own can't be understood.
+/// The settings that what stands was made by.
+fn kept<K, C>(look: &Look<'_, K, C>, world: &World, direction: Option<Direction>) -> Option<(ToKube, Mode)> {
+    let (settings, abandoned) = (&look.controller.settings, world.neighbours.abandoned());
+    to_kube::frozen(look.service, direction, look.slices, abandoned, settings)
+}
+
+/// What a rule says of settings that are followed, or that stand, though the Service's own can't be understood or don't count.
 fn forbidden<K, C>(look: &Look<'_, K, C>, wish: &ToKube) -> Option<Problem> {
     let rules = &look.controller.settings.rules;
     rules.refusal(&look.service.key.namespace, Direction::ToKube, &wish.query.name)
@@ -136,7 +146,7 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
         let instead = self.while_refused(world, &wish);
         // A rule is not put off by annotations that can't be read, nor by a query that Consul refuses.
         if let Some(problem) = std::iter::once(&wish).chain(&instead).find_map(|wish| forbidden(self, wish)) {
-            return SlicePlan { troubles: vec![problem], ..self.withdraw(world, UserIntent::NotAllowed) };
+            return self.forbid(world, problem);
         }
         let wishes: Vec<&ToKube> = std::iter::once(&wish).chain(&instead).collect();
         bind(self.controller, world, key, &wishes, self.now);
@@ -145,6 +155,10 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
             Some(valid) => self.follow_instead(world, valid, &wish),
             None => self.follow(world, wish, mode),
         }
+    }
+
+    fn forbid(&self, world: &mut World, problem: Problem) -> SlicePlan {
+        SlicePlan { troubles: vec![problem], ..self.withdraw(world, UserIntent::NotAllowed) }
     }
 
     fn withdraw(&self, world: &mut World, why: UserIntent) -> SlicePlan {
@@ -173,10 +187,8 @@ impl<K: KubeApi, C: ConsulApi> Look<'_, K, C> {
 
     /// What stands follows its health, and nothing is added.
     fn only_health(&self, world: &mut World) -> SlicePlan {
-        let (key, settings) = (&self.service.key, &self.controller.settings);
-        let kept = to_kube::frozen(self.service, None, self.slices, world.neighbours.abandoned(), settings);
-        let Some((wish, _)) = kept else { return SlicePlan::default() };
-        bind(self.controller, world, key, &[&wish], self.now);
+        let Some((wish, _)) = kept(self, world, None) else { return SlicePlan::default() };
+        bind(self.controller, world, &self.service.key, &[&wish], self.now);
         self.follow(world, wish, Mode::NothingNew)
     }
 }

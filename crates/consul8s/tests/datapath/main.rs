@@ -10,6 +10,7 @@
 //! | `lossless.rs` | no request is lost while instances are replaced and move, consul8s or Consul is away, and the Python original is taken over from |
 //! | `ports.rs` | D4: a Service port is added, renumbered, renamed |
 //! | `latency.rs` | D1, S3, from end to end: registration → first answer, critical → last answer, deregistration → last answer |
+//! | `packets.rs` | S2: packets are lost between consul8s and both servers |
 //!
 //! The rest is machinery: `namespace.rs` (where it runs), `backend.rs` (who answers), `load.rs` (who asks), `scene.rs` (a Service
 //! with all of these).
@@ -28,6 +29,7 @@ mod latency;
 mod load;
 mod lossless;
 mod namespace;
+mod packets;
 mod ports;
 mod scene;
 
@@ -45,7 +47,7 @@ fn main() -> ExitCode {
     let place = if arguments.list { Place::Inside } else { namespace::enter() };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let stage = Arc::new(Stage::new(runtime.handle().clone()));
-    let scenarios = [lossless::SCENARIOS, ports::SCENARIOS, latency::SCENARIOS].concat();
+    let scenarios = [lossless::SCENARIOS, ports::SCENARIOS, latency::SCENARIOS, packets::SCENARIOS].concat();
     let trials = scenarios.into_iter().map(|scenario| trial(&stage, &place, scenario)).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if let Place::NotAllowed(why) = &place {

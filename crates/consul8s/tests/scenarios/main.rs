@@ -53,6 +53,7 @@
 //! | `robustness/outages.rs` | S2, §5 at start: either side down and up |
 //! | `robustness/ha.rs` | §7, L5, S6: two replicas, one Lease |
 //! | `robustness/garbage.rs` | S2, S8, S10: answers that make no sense, a Consul that forgot everything |
+//! | `robustness/resources.rs`, `flood.rs` | S2, S8: file descriptors, a log that nobody reads; one service that is flooded |
 //! | `security/configuration.rs` | §5 `--config`, who goes before whom, tokens in plain text |
 //! | `security/rules.rs` | §1 rules |
 //! | `security/policies.rs` | §5 `--policy` |

@@ -29,6 +29,15 @@ pub enum Step {
     Replace(Term),
 }
 
+/// The wait for one who holds the Lease, by our own clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vigil {
+    /// When the Lease was first seen.
+    pub began: BootTime,
+    /// From when it may be taken, unless it is renewed meanwhile; long past when nobody holds it.
+    pub free_at: BootTime,
+}
+
 /// One who wants the Lease.
 #[derive(Clone, Debug)]
 pub struct Elector {
@@ -39,6 +48,8 @@ pub struct Elector {
     last: Option<Lease>,
     /// Until when it may still be somebody else's: from the moment the record was seen to change, by our own clock.
     taken_until: BootTime,
+    /// When it was first looked at with success.
+    looked: Option<BootTime>,
     claim: Option<Claim>,
     due: BootTime,
     failures: u32,
@@ -66,6 +77,7 @@ impl Elector {
             known: Known::Nothing,
             last: None,
             taken_until: BootTime::default(),
+            looked: None,
             claim: None,
             due: BootTime::default(),
             failures: 0,
@@ -90,6 +102,12 @@ impl Elector {
     pub fn other(&self) -> Option<&str> {
         let holder = self.lease().map(|lease| lease.holder.as_str())?;
         (!holder.is_empty() && holder != self.me).then_some(holder)
+    }
+
+    /// How long whoever holds it has been waited for, and may have to be; none before it was first seen.
+    #[must_use]
+    pub fn vigil(&self) -> Option<Vigil> {
+        self.looked.map(|began| Vigil { began, free_at: self.taken_until })
     }
 
     /// What to do now.
@@ -128,6 +146,7 @@ impl Elector {
     pub fn was_read(&mut self, found: Result<Option<Lease>, &ApiError>, now: BootTime, jitter: f64) {
         match found {
             Ok(found) => {
+                self.looked.get_or_insert(now);
                 self.see(found, now);
                 self.failures = 0;
                 let look = self.drawn(self.timing.look, jitter);

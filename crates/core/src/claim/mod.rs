@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::time::BootTime;
 
-pub use elector::{Elector, Step};
+pub use elector::{Elector, Step, Vigil};
 pub use lease::{Lease, LeaseWrite, Term};
 pub use notebook::{HeldNote, Notebook, Notes};
 

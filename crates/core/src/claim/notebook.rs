@@ -69,6 +69,11 @@ impl Notebook {
         }
     }
 
+    /// Whether the index of this datacenter can be remembered: one that is known is not pushed out by others.
+    fn has_room_for(&self, datacenter: &str) -> bool {
+        self.lineage.len() < MAX_DATACENTERS || self.lineage.contains_key(datacenter)
+    }
+
     /// The annotations that differ from `before`: what to set, or with none to take away.
     #[must_use]
     pub fn changes_from(&self, before: &Notebook) -> BTreeMap<&'static str, Option<String>> {
@@ -164,13 +169,16 @@ impl Notes {
     #[must_use]
     pub fn onto(&self, before: &Notebook) -> Notebook {
         let mut after = before.clone();
-        after.lineage.extend(self.restarted.clone());
-        for (datacenter, index) in &self.seen {
-            let known = after.lineage.entry(datacenter.clone()).or_default();
-            *known = (*index).max(*known);
+        for (datacenter, index) in &self.restarted {
+            if after.has_room_for(datacenter) {
+                after.lineage.insert(datacenter.clone(), *index);
+            }
         }
-        while after.lineage.len() > MAX_DATACENTERS {
-            after.lineage.pop_last();
+        for (datacenter, index) in &self.seen {
+            if after.has_room_for(datacenter) {
+                let known = after.lineage.entry(datacenter.clone()).or_default();
+                *known = (*index).max(*known);
+            }
         }
         after.allow_removal.take_if(|text| Some(&*text) == self.used.as_ref());
         after.list_mark = self.list_mark.unwrap_or(after.list_mark);

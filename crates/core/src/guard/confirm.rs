@@ -98,3 +98,20 @@ pub(super) fn feed(absence: &mut Absence, case: &Case<'_>, id: &EndpointId, behi
         absence.explicit = read.explicit(behind, asked, absence.agreed() > 0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_one_pass_only_so_many_nodes_are_read_the_soonest_first() {
+        let mut asked = Asked::default();
+        for number in 0..1000_u64 {
+            soonest(&mut asked.nodes, format!("node-{number}"), UnixMillis(10_000 - number));
+        }
+        asked.services.insert(HealthQuery::default(), UnixMillis(0));
+        let needs = asked.needs(None);
+        assert_eq!(needs.len(), MAX_NODE_READS + 1);
+        assert!(needs.iter().all(|need| need.not_before() <= UnixMillis(9_000 + MAX_NODE_READS as u64)), "{needs:?}");
+    }
+}

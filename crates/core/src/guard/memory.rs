@@ -15,6 +15,9 @@ use super::readiness::Readiness;
 
 /// How far back the guard looks for what left and what came (guard.md §2).
 pub const WINDOW: Duration = Duration::from_secs(600);
+/// Endpoints of one Service that are remembered at most though they stand no more: the latest. Ten times as many as fit into an ordinary
+/// large Service; more come and go in ten minutes only where somebody registers new ones without an end. At some 500 bytes each.
+const MOST_GONE: usize = 10_000;
 
 /// The memory of one Service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -164,6 +167,8 @@ impl Memory {
         }
         self.known.retain(|_, known| known.stood >= forget);
         self.left.retain(|id, at| *at > forget && !ready(id));
+        forget_oldest(&mut self.known, |known| (known.stood < now).then_some(known.stood));
+        forget_oldest(&mut self.left, |at| Some(*at));
     }
 
     /// How many endpoints are ready now that were not ready ten minutes ago.
@@ -173,7 +178,54 @@ impl Memory {
     }
 }
 
+/// Keeps those that are not gone, and the latest [`MOST_GONE`] of the others. `gone` says since when one is.
+fn forget_oldest<T>(map: &mut BTreeMap<EndpointId, T>, gone: impl Fn(&T) -> Option<UnixMillis>) {
+    let count = map.values().filter(|value| gone(value).is_some()).count();
+    let Some(surplus) = count.checked_sub(MOST_GONE).filter(|surplus| *surplus > 0) else { return };
+    let mut oldest: Vec<(UnixMillis, EndpointId)> =
+        map.iter().filter_map(|(id, value)| Some((gone(value)?, id.clone()))).collect();
+    oldest.sort();
+    oldest.truncate(surplus);
+    for (_, id) in oldest {
+        map.remove(&id);
+    }
+}
+
 /// Ten minutes before.
 fn window_start(now: UnixMillis) -> UnixMillis {
     UnixMillis(now.0.saturating_sub(u64::try_from(WINDOW.as_millis()).unwrap_or(u64::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::to_kube::Ports;
+
+    #[test]
+    fn of_what_stands_no_more_only_the_latest_are_remembered() {
+        let id = |n: u32| EndpointId { address: IpAddr::V4(Ipv4Addr::from_bits(n)), ports: Ports::new(Vec::new()) };
+        let at = |n: u32| UnixMillis(1_000_000 + u64::from(n));
+        let most = u32::try_from(MOST_GONE).unwrap();
+        // A hundred more than that, one after the other, and as many that stand.
+        let gone = 0..most + 100;
+        let now = at(most + 200);
+        let mut memory = Memory::default();
+        for n in gone.clone() {
+            memory.left.insert(id(n), at(n));
+            memory.known.insert(id(n), Known { stood: at(n), ..Known::default() });
+            memory.known.insert(id(n + 1_000_000), Known { stood: now, ..Known::default() });
+        }
+        memory.note_done(|_| false, now);
+        assert_eq!((memory.left.len(), memory.known.len()), (MOST_GONE, 2 * MOST_GONE + 100));
+        assert!(!memory.left.contains_key(&id(99)) && !memory.known.contains_key(&id(99)));
+        assert!(memory.left.contains_key(&id(100)) && memory.known.contains_key(&id(100)));
+        assert!(gone.clone().all(|n| memory.known.contains_key(&id(n + 1_000_000))), "what stands is not forgotten");
+
+        // The same where all go at one moment.
+        let mut memory = Memory { left: gone.map(|n| (id(n), at(0))).collect(), ..Memory::default() };
+        memory.note_done(|_| false, now);
+        assert_eq!(memory.left.len(), MOST_GONE);
+    }
 }

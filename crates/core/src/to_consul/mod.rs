@@ -46,7 +46,7 @@ use crate::time::UnixMillis;
 use candidate::LeftOut;
 use claims::Claims;
 use ledger::{Ledger, MassHold};
-use nodes::{Marks, OurNodes, Standing};
+use nodes::{OurNodes, Standing};
 use original::Original;
 use register::Draft;
 use removal::Why;
@@ -258,13 +258,13 @@ pub enum Need {
 /// What should change in Consul for one Service. A converged world gives the empty plan.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> RegistrationPlan {
-    let marks = Marks { identity: &input.settings.identity, take_over: input.settings.take_over };
+    let marks = input.settings.marks();
     let standing = input.nodes.standing(input.key, &marks);
     let asked = asked(input);
     if standing.is_empty() && !matches!(asked, Asked::Register { .. } | Asked::Removed { .. }) {
         return RegistrationPlan::default();
     }
-    if let Some(node) = input.nodes.foreign(marks.identity).filter(|_| !marks.take_over) {
+    if let Some(node) = input.nodes.foreign(&marks) {
         return RegistrationPlan {
             blocked: Some(nodes::conflict(node, marks.identity)),
             ..RegistrationPlan::default()
@@ -282,16 +282,11 @@ pub fn plan(input: &Input<'_>) -> RegistrationPlan {
             removal::all(&mut draft, Why::Intent(intent));
             original::removed(&mut draft, service, wish, Evidence::Intent(intent));
         }
-        Asked::OnlyChecks(service) => match draft.forbidden() {
-            // A rule is not put off by annotations that can't be read.
-            Some(problem) => {
-                draft.plan.problems.push(problem);
-                removal::all(&mut draft, Why::Intent(UserIntent::NotAllowed));
-            }
-            None => draft.only_checks(service),
-        },
+        // A rule is put off neither by annotations that can't be read nor by `consul8s/suspend`.
+        Asked::OnlyChecks(service) if !draft.gives_up_what_is_forbidden() => draft.only_checks(service),
+        Asked::Leave if !draft.gives_up_what_is_forbidden() => draft.stay(Stays::Suspended),
+        Asked::OnlyChecks(_) | Asked::Leave => {}
         Asked::Nothing(why) => removal::all(&mut draft, why),
-        Asked::Leave => draft.stay(Stays::Suspended),
     }
     draft.finish()
 }

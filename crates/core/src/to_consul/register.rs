@@ -99,11 +99,15 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// A rule that forbids a name under which something stands.
-    pub(super) fn forbidden(&self) -> Option<Problem> {
+    /// Where a rule forbids a name under which something stands, everything goes; whether it is so.
+    pub(super) fn gives_up_what_is_forbidden(&mut self) -> bool {
         let rules = &self.input.settings.rules;
         let namespace = &self.input.key.namespace;
-        self.standing.iter().find_map(|standing| rules.refusal(namespace, Direction::ToConsul, &standing.service.name))
+        let refusal = |standing: &Standing<'_>| rules.refusal(namespace, Direction::ToConsul, &standing.service.name);
+        let Some(problem) = self.standing.iter().find_map(refusal) else { return false };
+        self.plan.problems.push(problem);
+        removal::all(self, Why::Intent(UserIntent::NotAllowed));
+        true
     }
 
     /// Makes what stands for the Service what it asks for.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use consul8s_consul::Batcher;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{key, seconds};
 use crate::clock::{BootClock, Clock};
-use crate::controller::Controller;
+use crate::controller::{Controller, WORKERS};
 use crate::leader::{Election, Fenced, Keeper, Leadership};
 use crate::metrics::{Metrics, Snapshot};
 use crate::sync::writers::Writers;
@@ -69,6 +69,8 @@ struct Replica {
     leadership: Leadership,
     metrics: Arc<Metrics>,
     cut: Arc<AtomicBool>,
+    /// For how many milliseconds its machine has slept.
+    slept: &'static AtomicU64,
     _tasks: JoinSet<()>,
 }
 
@@ -92,12 +94,13 @@ impl Replica {
             metrics.clone(),
         ));
         let cut = Arc::new(AtomicBool::new(false));
+        let slept: &AtomicU64 = Box::leak(Box::default());
         let election = Election {
             me: me.to_owned(),
             lease: key().to_string(),
             elect: true,
             timing: Timing::default(),
-            boot: BootClock::Runtime(Instant::now()),
+            boot: BootClock::Slept(Instant::now(), slept),
             clock: Clock::start(),
         };
         let way = Way { lease: worlds.leases.lease(key()), cut: cut.clone() };
@@ -108,7 +111,7 @@ impl Replica {
         tasks.spawn(driver.run());
         tasks.spawn(keeper.run(CancellationToken::new()));
         tasks.spawn(controller.run(Some(writers), CancellationToken::new()));
-        Replica { leadership, metrics, cut, _tasks: tasks }
+        Replica { leadership, metrics, cut, slept, _tasks: tasks }
     }
 
     fn leads(&self) -> bool {
@@ -270,4 +273,73 @@ async fn what_changed_while_nobody_led_is_followed_at_once_by_the_next() {
     assert_eq!((two.writes(), worlds.registered_tag()), (2, Some("round-8".to_owned())), "one on either side");
     sleep(seconds(3600.0)).await;
     assert_eq!(two.writes(), 2, "and not one more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_machine_that_slept_nothing_is_written_before_the_claim_is_renewed() {
+    let worlds = Worlds::new();
+    let one = Replica::start(&worlds, "one");
+    sleep(seconds(5.0)).await;
+    worlds.stir(1);
+    sleep(seconds(1.0)).await;
+    let (claim, before) = (one.leadership.claim().unwrap(), one.writes());
+    assert!(before > 0);
+
+    // The claim has run out in its sleep, and by the clock that stood still meanwhile it has seconds left. On waking, the Lease is out of
+    // reach.
+    one.cut.store(true, Ordering::SeqCst);
+    one.slept.store(11_000, Ordering::SeqCst);
+    assert!(!one.leads() && one.leadership.left(&claim).is_none());
+    let sent = one.leadership.under(&claim, async { Ok::<_, ApiError>(()) }).await;
+    assert_eq!(sent.unwrap_err().kind, ErrorKind::NotLeading);
+    for round in 2..40 {
+        worlds.stir(round);
+        sleep(seconds(0.1)).await;
+    }
+    assert_eq!((one.writes(), worlds.registered_tag().as_deref()), (before, Some("round-1")));
+
+    // In time to be renewed, and so the same claim goes on.
+    one.cut.store(false, Ordering::SeqCst);
+    sleep(seconds(8.0)).await;
+    assert!(one.writes() > before);
+    assert_eq!(worlds.registered_tag().as_deref(), Some("round-39"));
+    assert!(one.leadership.claim().unwrap().is_of_the_same_term(&claim), "nobody else has had it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_was_under_way_when_the_machine_fell_asleep_takes_no_further_step() {
+    let worlds = Worlds::new();
+    let one = Replica::start(&worlds, "one");
+    sleep(seconds(5.0)).await;
+    let (claim, slept) = (one.leadership.claim().unwrap(), one.slept);
+    let mut steps = 0;
+    let write = async {
+        steps += 1;
+        slept.store(3_600_000, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        steps += 1;
+        Ok::<_, ApiError>(())
+    };
+    let error = one.leadership.under(&claim, write).await.unwrap_err();
+    assert_eq!((error.kind, steps), (ErrorKind::Timeout, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_services_are_looked_at_side_by_side_than_there_are_slots() {
+    const SERVICES: usize = 200;
+    let worlds = Worlds::new();
+    let _one = Replica::start(&worlds, "one");
+    sleep(seconds(5.0)).await;
+    // Each write takes a second, so what is written within less was under way side by side.
+    worlds.kube.set_faults(|faults| faults.delay = seconds(1.0));
+    for number in 0..SERVICES {
+        worlds.service(&format!("s{number}"), "consul", &json!({"consul8s/service.name": "web"}));
+    }
+    let mut standing = Vec::new();
+    for _ in 0..100 {
+        sleep(seconds(0.1)).await;
+        standing.push(worlds.endpoints() / 2);
+    }
+    let most = standing.windows(10).map(|second| second[9] - second[0]).max();
+    assert_eq!((most, standing.last()), (Some(WORKERS), Some(&(SERVICES + 1))), "{standing:?}");
 }

@@ -1,7 +1,8 @@
 //! A wire in front of a server. It knows nothing of what is said over it; what happens to connections can be chosen at any moment, and
 //! it counts them.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub(crate) enum Quality {
 pub(crate) struct Link {
     address: SocketAddr,
     quality: watch::Sender<Quality>,
+    /// The same for some who connect.
+    from: BTreeMap<IpAddr, watch::Sender<Quality>>,
     all: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
@@ -48,12 +51,26 @@ pub(crate) struct Link {
 impl Link {
     /// Good at first.
     pub(crate) async fn before(server: &str) -> Outcome<Link> {
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|why| why.to_string())?;
+        Link::at("127.0.0.1:0", server, &[]).await
+    }
+
+    /// The same, listening at this address; what connects from one of `sources` has a wire of its own.
+    pub(crate) async fn at(address: &str, server: &str, sources: &[IpAddr]) -> Outcome<Link> {
+        let listener = TcpListener::bind(address).await.map_err(|why| why.to_string())?;
         let address = listener.local_addr().map_err(|why| why.to_string())?;
         let (quality, qualities) = watch::channel(Quality::Good);
+        let from: BTreeMap<_, _> = sources.iter().map(|source| (*source, watch::Sender::new(Quality::Good))).collect();
+        let own = from.iter().map(|(source, quality)| (*source, quality.subscribe())).collect();
         let all = Arc::new(AtomicUsize::new(0));
-        let task = tokio::spawn(accept(listener, server.to_owned(), qualities, Arc::clone(&all)));
-        Ok(Link { address, quality, all, task })
+        let task = tokio::spawn(accept(listener, server.to_owned(), qualities, own, Arc::clone(&all)));
+        Ok(Link { address, quality, from, all, task })
+    }
+
+    /// From now on it is like this for what connects from there.
+    pub(crate) fn becomes_from(&self, source: IpAddr, quality: Quality) {
+        if let Some(wire) = self.from.get(&source) {
+            wire.send_replace(quality);
+        }
     }
 
     /// `HOST:PORT` to connect to.
@@ -90,12 +107,18 @@ impl Drop for Link {
     }
 }
 
-async fn accept(listener: TcpListener, server: String, qualities: watch::Receiver<Quality>, all: Arc<AtomicUsize>) {
+async fn accept(
+    listener: TcpListener,
+    server: String,
+    qualities: watch::Receiver<Quality>,
+    own: BTreeMap<IpAddr, watch::Receiver<Quality>>,
+    all: Arc<AtomicUsize>,
+) {
     // Dropped with this task, and all connections with it.
     let mut connections = JoinSet::new();
-    while let Ok((inside, _)) = listener.accept().await {
+    while let Ok((inside, source)) = listener.accept().await {
         all.fetch_add(1, Ordering::SeqCst);
-        let (server, qualities) = (server.clone(), qualities.clone());
+        let (server, qualities) = (server.clone(), own.get(&source.ip()).unwrap_or(&qualities).clone());
         connections.spawn(async move { carry(inside, &server, qualities).await });
         while connections.try_join_next().is_some() {}
     }

@@ -19,7 +19,7 @@ pub(crate) mod view;
 mod wait;
 mod world;
 
-pub(crate) use consul::{Instance, list};
+pub(crate) use consul::{Consul, Instance, list};
 pub(crate) use door::Door;
 pub(crate) use kube::Kube;
 pub(crate) use kube::{ENDPOINTS, EVENTS, IMPORTS, LEASES, SERVICES, SLICES, items, remove, text};

@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
@@ -27,6 +27,9 @@ const WATCHDOG: &str =
 /// Runs the rest of its arguments with another file as the system's configuration of DNS.
 const WITH_DNS: &str = r#"mount --bind "$0" /etc/resolv.conf && exec "$@""#;
 
+/// Runs the rest of its arguments with so many file descriptors.
+const WITH_FILES: &str = r#"ulimit -n "$0" && exec "$@""#;
+
 /// A command line to be run.
 #[derive(Clone)]
 pub(crate) struct Launch {
@@ -41,6 +44,20 @@ pub(crate) struct Launch {
     pub(super) environment: Vec<(String, String)>,
     /// The name server to ask instead of the system's.
     pub(super) dns: Option<Ipv4Addr>,
+    /// File descriptors that it may have.
+    pub(super) files: Option<u32>,
+    pub(super) log: LogTo,
+}
+
+/// Who reads its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LogTo {
+    /// A file takes it.
+    File,
+    /// Nobody, but it may be that somebody will.
+    Unread,
+    /// Nobody any more.
+    Closed,
 }
 
 /// How a command ended.
@@ -92,6 +109,21 @@ impl Launch {
         Launch { dns: Some(server), ..self }
     }
 
+    /// With so many file descriptors.
+    pub(crate) fn files(self, files: u32) -> Launch {
+        Launch { files: Some(files), ..self }
+    }
+
+    /// With a log that nobody reads.
+    pub(crate) fn unread(self) -> Launch {
+        Launch { log: LogTo::Unread, ..self }
+    }
+
+    /// With a log whose reader has gone.
+    pub(crate) fn log_closed(self) -> Launch {
+        Launch { log: LogTo::Closed, ..self }
+    }
+
     /// With this kubeconfig.
     pub(crate) fn kubeconfig(self, path: &Path) -> Launch {
         Launch { kubeconfig: path.to_owned(), ..self }
@@ -119,12 +151,24 @@ impl Launch {
             std::fs::write(&path, text).map_err(|why| format!("writing {}: {why}", path.display()))?;
             command.args(["unshare", "--mount", "/bin/sh", "-c", WITH_DNS]).arg(path);
         }
+        if let Some(files) = self.files {
+            command.args(["/bin/sh", "-c", WITH_FILES]).arg(files.to_string());
+        }
         command.arg(BINARY).args(self.arguments());
-        let output = file()?;
-        let errors = output.try_clone().map_err(|why| why.to_string())?;
+        let (output, errors) = match self.log {
+            LogTo::File => {
+                let output = file()?;
+                let errors = output.try_clone().map_err(|why| why.to_string())?;
+                (Stdio::from(output), Stdio::from(errors))
+            }
+            LogTo::Unread | LogTo::Closed => (Stdio::piped(), Stdio::piped()),
+        };
         self.surroundings(&mut command).stdin(Stdio::piped()).stdout(output).stderr(errors);
         let mut child = command.spawn().map_err(|why| format!("starting {BINARY}: {why}"))?;
         let lifeline = child.stdin.take();
+        if self.log == LogTo::Closed {
+            drop((child.stdout.take(), child.stderr.take()));
+        }
         Ok(Running { child, lifeline, admin: Http::plain(&self.admin), log })
     }
 
@@ -187,6 +231,18 @@ impl Running {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// How much of its log waits for a reader, in bytes ([`Launch::unread`]).
+    pub(crate) fn unread(&self) -> Outcome<u64> {
+        let log = self.child.stderr.as_ref().ok_or("its log goes elsewhere")?;
+        rustix::io::ioctl_fionread(log).map_err(|why| why.to_string())
+    }
+
+    /// From now on it may have so many file descriptors; what it has open stays.
+    pub(crate) fn may_have(&self, files: u64) -> Outcome {
+        let limit = Rlimit { current: Some(files), maximum: Some(1024) };
+        prlimit(Some(self.pid()?), Resource::Nofile, limit).map(drop).map_err(|why| format!("prlimit: {why}"))
+    }
+
     /// Status of a GET on the admin address.
     pub(crate) async fn status(&self, path: &str) -> Outcome<StatusCode> {
         Ok(self.admin.ask(Method::GET, path, "", None).await?.status)
@@ -233,9 +289,12 @@ impl Running {
 
     /// Sends it a signal, such as the one that makes it stand still.
     pub(crate) fn signal(&self, signal: Signal) -> Outcome {
+        kill_process(self.pid()?, signal).map_err(|why| format!("{signal:?}: {why}"))
+    }
+
+    fn pid(&self) -> Outcome<Pid> {
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        let pid = pid.ok_or_else(|| format!("it had ended already: {}", self.log()))?;
-        kill_process(pid, signal).map_err(|why| format!("{signal:?}: {why}"))
+        pid.ok_or_else(|| format!("it had ended already: {}", self.log()))
     }
 
     /// Waits until it ends by itself, and gives its exit code.

@@ -16,7 +16,7 @@ use super::http::Http;
 use super::kube::{Kube, SERVICES, SLICES, text};
 use super::metrics::Scrape;
 use super::ports::free_address;
-use super::program::{Launch, Running};
+use super::program::{Launch, LogTo, Running};
 use super::record::Recorder;
 use super::servers::Servers;
 use super::view;
@@ -149,6 +149,8 @@ impl World {
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
             environment: self.token.iter().map(|token| ("CONSUL_HTTP_TOKEN".to_owned(), token.clone())).collect(),
             dns: None,
+            files: None,
+            log: LogTo::File,
         }
     }
 

@@ -3,6 +3,7 @@
 mod commands;
 mod crashes;
 mod crowd;
+mod flood;
 mod garbage;
 mod ha;
 mod idle;
@@ -11,6 +12,7 @@ mod leases;
 mod links;
 mod outages;
 mod quorum;
+mod resources;
 mod restart;
 mod under_faults;
 
@@ -30,6 +32,8 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         crashes::SCENARIOS,
         crowd::SCENARIOS,
         idle::SCENARIOS,
+        resources::SCENARIOS,
+        flood::SCENARIOS,
     ]
     .concat()
 }

@@ -6,10 +6,12 @@
 //! | `consul_leader_killed` | the address in use is the leader's, who dies; a follower that was cut off meanwhile is next |
 //! | `consul_quorum_lost` | two of three gone for 15 s: endpoints and registrations stand; then they are back |
 //! | `consul_server_cut_off` | the server in use has lost the others, and answers from what it knew; then they are back |
+//! | `consul_follower_cut_off` | the server in use hears nothing of the two others, who go on without it; what changes meanwhile comes when it does |
 //! | `consul_server_hangs` | the server in use stands still with all its connections open; another address is used |
 //! | `consul_servers_wiped` | all three have forgotten everything: endpoints are held, ours is registered anew |
 //! | `consul_snapshot_restored` | what the snapshot doesn't know is held, or registered anew; what it brings back goes again |
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use consul8s_testbed::{Consul, ConsulOptions};
@@ -18,12 +20,13 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::under_faults::{FOLLOWED, Played};
-use crate::harness::{Kind, Outcome, SERVICES, SOON, Scenario, World, eventually, scenario};
+use crate::harness::{Kind, Link, Outcome, Quality, SERVICES, SOON, Scenario, World, eventually, scenario, so};
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     three(scenario!(consul_leader_killed)),
     three(scenario!(consul_quorum_lost)),
     three(scenario!(consul_server_cut_off)),
+    three(scenario!(consul_follower_cut_off)),
     three(scenario!(consul_server_hangs)),
     three(scenario!(consul_servers_wiped)),
     three(scenario!(consul_snapshot_restored)),
@@ -33,6 +36,8 @@ const fn three(scenario: Scenario) -> Scenario {
     scenario.only(Kind::Real, "the simulated Consul is one server")
 }
 
+/// Where the first of three wired servers listens for the others.
+const FIRST_WIRED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 /// Raft entries; a fresh cluster has made some thirty when it is ready.
 const AGE: usize = 200;
 /// How long something is away.
@@ -41,6 +46,8 @@ const AWAY: Duration = Duration::from_secs(15);
 /// Three servers of one datacenter.
 struct Quorum {
     servers: Vec<Consul>,
+    /// The wires to each of them from the others, and where it calls from, if there are wires.
+    wires: Vec<(Link, IpAddr)>,
 }
 
 impl Quorum {
@@ -48,9 +55,35 @@ impl Quorum {
     async fn start(world: &World) -> Outcome<Quorum> {
         let options = ConsulOptions { connections_per_client: 4096, ..ConsulOptions::default() };
         let servers = Consul::start_servers(&options, 3).await.map_err(|why| why.to_string())?;
-        let quorum = Quorum { servers };
+        let quorum = Quorum { servers, wires: Vec::new() };
         quorum.ask(world, 0);
         Ok(quorum)
+    }
+
+    /// The same, each behind wires from the others.
+    async fn start_wired(world: &World) -> Outcome<Quorum> {
+        let wired = Some(FIRST_WIRED);
+        let options = ConsulOptions { connections_per_client: 4096, wired, ..ConsulOptions::default() };
+        let mut servers = Consul::servers(&options, 3).map_err(|why| why.to_string())?;
+        let mut quorum = Quorum { servers: Vec::new(), wires: Vec::new() };
+        let ends: Vec<_> = servers.iter().filter_map(Consul::wire).collect();
+        let sources: Vec<IpAddr> = ends.iter().map(|(_, inside)| inside.ip()).collect();
+        for (outside, inside) in &ends {
+            quorum.wires.push((Link::at(outside, &inside.to_string(), &sources).await?, inside.ip()));
+        }
+        Consul::start_all(&mut servers).await.map_err(|why| why.to_string())?;
+        quorum.servers = servers;
+        quorum.ask(world, 0);
+        Ok(quorum)
+    }
+
+    /// All wires between this one and the others, in either direction, become like this.
+    fn wires_of(&self, number: usize, quality: Quality) {
+        let (wire, own) = &self.wires[number];
+        for (other, source) in self.wires.iter().filter(|(_, source)| source != own) {
+            wire.becomes_from(*source, quality);
+            other.becomes_from(*own, quality);
+        }
     }
 
     fn address(&self, number: usize) -> &str {
@@ -136,7 +169,7 @@ async fn consul_quorum_lost(world: &World) -> Outcome {
     played.stays()?;
     for number in [leader, third] {
         // Each of them is ready only when there are two.
-        let Quorum { servers } = &mut quorum;
+        let Quorum { servers, .. } = &mut quorum;
         let started = servers[number].start_again().await;
         started.map_err(|why| why.to_string())?;
     }
@@ -166,6 +199,28 @@ async fn consul_server_cut_off(world: &World) -> Outcome {
     changes(&mut played, world).await?;
     played.follows(world).await?;
     Ok(())
+}
+
+async fn consul_follower_cut_off(world: &World) -> Outcome {
+    let quorum = Quorum::start_wired(world).await?;
+    let [leader, follower, _] = quorum.leader(0).await?;
+    quorum.ask(world, leader);
+    let mut played = Played::start(world, world.program().consul(quorum.address(follower))).await?;
+    quorum.wires_of(follower, Quality::Reset);
+    played.misses("consul").await?;
+    // The two others take it, and it is answered from what it knew.
+    played.change(world).await?;
+    sleep(AWAY).await;
+    played.nothing_went(world).await?;
+    let unknown = format!("turn-{}", 1);
+    let elsewhere = world.registrations(&world.own("db")).await?;
+    so(!elsewhere.iter().any(|entry| entry.to_string().contains(&unknown)), || {
+        format!("written all the same: {elsewhere:?}")
+    })?;
+    quorum.wires_of(follower, Quality::Good);
+    played.follows(world).await?;
+    played.goes_on(world).await?;
+    played.has("consul").await
 }
 
 async fn consul_server_hangs(world: &World) -> Outcome {

@@ -3,7 +3,7 @@
 //! | scenario | promise |
 //! | --- | --- |
 //! | `rules_for_names` | both directions: deny wins, only what `allow` names, `NotAllowed` names the rule |
-//! | `rule_acts_at_once` | a new rule takes away what stands, also of a Service that is frozen, and at once |
+//! | `rule_acts_at_once` | a new rule takes away what stands, also of a Service that is frozen or suspended, and at once |
 //! | `rule_for_imports` | a ConsulImport creates no Service for a refused name |
 
 use std::time::Duration;
@@ -78,39 +78,46 @@ async fn rules_for_names(world: &World) -> Outcome {
 }
 
 async fn rule_acts_at_once(world: &World) -> Outcome {
-    for service in ["web", "frozen"] {
+    let (to_kube, to_consul) = (["web", "frozen", "suspended"], ["db", "frozen-db", "suspended-db"]);
+    for service in to_kube {
         world.registered_instances::<1>(service).await?;
         world.create_to_kube(service, |_| ()).await?;
     }
-    for service in ["db", "frozen-db"] {
+    for service in to_consul {
         world.create_to_consul(service, |_| ()).await?;
     }
     let program = world.start()?;
-    for service in ["web", "frozen"] {
+    for service in to_kube {
         world.publishes_ready(service).await?;
     }
-    for service in ["db", "frozen-db"] {
+    for service in to_consul {
         let line = format!("{0}.{service} {service}.example.com:80 passing", world.namespace);
         world.registers(&world.own(service), &[&line]).await?;
     }
     program.terminate(Duration::from_secs(5)).await?;
     world.kube.annotate("frozen", "consul8s/service.health", Some("fine")).await?;
     world.kube.annotate("frozen-db", "consul8s/service.weight", Some("heavy")).await?;
+    for service in ["suspended", "suspended-db"] {
+        world.kube.annotate(service, "consul8s/suspend", Some("true")).await?;
+    }
     let file = world.file("rules.yaml", "defaultRule: deny\n")?;
     let _program = world.program().flags(&["--config", &file]).start()?;
     let limit = Duration::from_secs(10);
-    for service in ["web", "frozen"] {
+    for service in to_kube {
         eventually(&format!("{service} is withdrawn"), limit, async || {
             let slices = world.kube.slices(service).await?;
             so(slices.is_empty(), || format!("{slices:#?}"))
         })
         .await?;
     }
-    for service in ["db", "frozen-db"] {
+    for service in to_consul {
         world.registers_within(limit, &world.own(service), &[]).await?;
     }
-    let message = refused(world, "web").await?;
-    so(message.contains("defaultRule"), || message.clone())
+    for service in ["web", "suspended"] {
+        let message = refused(world, service).await?;
+        so(message.contains("defaultRule"), || message.clone())?;
+    }
+    Ok(())
 }
 
 async fn rule_for_imports(world: &World) -> Outcome {

@@ -112,3 +112,14 @@ fn what_is_held_is_noted_until_it_is_not() {
     later.held(BTreeMap::new());
     assert_eq!(written(&notes.then(later), &after), ["consul8s/held: -"]);
 }
+
+#[test]
+fn only_so_many_datacenters_are_remembered() {
+    let mut notes = Notes::default();
+    for number in 0..1000 {
+        notes.saw(&format!("dc{number:04}"), number);
+    }
+    let after = notes.onto(&notebook("old=1"));
+    assert_eq!(after.lineage.len(), 500);
+    assert!(after.lineage.contains_key("old"), "what stands is not pushed out");
+}

@@ -34,6 +34,25 @@ fn also_on_a_service_that_is_frozen_after_a_restart() {
 }
 
 #[test]
+fn also_on_a_service_that_is_suspended() {
+    rests(
+        &[
+            "service shop/web port=http:80 @address=10.0.0.1
+             service shop/api port=http:80 @address=10.0.0.2",
+            "service shop/web port=http:80 @address=10.0.0.1 @name=allowed @consul8s/suspend=true
+             service shop/api port=http:80 @address=10.0.0.2 @consul8s/suspend=true
+             flag deny w*",
+        ],
+        &expect![[r#"
+            deregister shop.web@consul8s-me, web: intent: forbidden by a rule
+            =
+            shop/api:
+            · shop.api@consul8s-me: stays: suspended
+        "#]],
+    );
+}
+
+#[test]
 fn upsert_only_keeps_what_nobody_asks_for() {
     rests(
         &[
