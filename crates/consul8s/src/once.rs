@@ -70,8 +70,7 @@ pub async fn run<K: KubeApi, C: ConsulApi, W: KubeWriter>(
     let world = controller.world();
     let services: Vec<(ObjectKey, Told)> =
         world.records().filter_map(|(key, record)| Some((key.clone(), record.told.clone()?))).collect();
-    let foreign =
-        !controller.settings.take_over && world.registry.nodes().foreign(&controller.settings.identity).is_some();
+    let foreign = world.registry.nodes().foreign(&controller.settings.marks()).is_some();
     let may_not_make = world.denied.problem().is_some();
     let blocked = (foreign || may_not_make) && services.iter().any(|(_, told)| told.direction == Direction::ToConsul);
     Ok(Outcome { services, unfinished, blocked })

@@ -1,6 +1,6 @@
 //! `consul8s purge`: what of one installation stands in Consul, and in which order it may go.
 
-use crate::consul::{NodeRecord, NodeService, ServiceId};
+use crate::consul::{NodeService, NodeView, ServiceId};
 use crate::evidence::{Evidence, UserIntent};
 use crate::identity::Identity;
 use crate::names;
@@ -44,7 +44,7 @@ impl Purge {
 pub fn plan(nodes: &OurNodes, whose: Whose<'_>) -> Purge {
     let mut purge = Purge::default();
     for view in nodes.views() {
-        if let Some(problem) = whose.conflict(&view.node) {
+        if let Some(problem) = whose.conflict(view) {
             return Purge { blocked: Some(problem), ..Purge::default() };
         }
         let before = purge.foreign.len();
@@ -81,9 +81,10 @@ impl Whose<'_> {
     }
 
     /// Why a node of our name is not ours.
-    fn conflict(&self, node: &NodeRecord) -> Option<Problem> {
+    fn conflict(&self, view: &NodeView) -> Option<Problem> {
+        let node = &view.node;
         match self {
-            Whose::Identity(identity) => (!identity.owns_node(node)).then(|| nodes::conflict(node, identity)),
+            Whose::Identity(identity) => (!identity.owns_node(node)).then(|| nodes::conflict(view, identity)),
             Whose::Owner(owner) => {
                 let theirs = node.meta.get(names::NODE_OWNER).map_or("nobody that we know", String::as_str);
                 let message = format!(
@@ -100,7 +101,6 @@ impl Whose<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::consul::NodeView;
 
     fn me() -> Identity {
         Identity { owner: "me".into(), cluster: "c".into(), cluster_uid: "u".into(), installation: "a/b".into() }

@@ -7,6 +7,7 @@ use crate::identity::Identity;
 use crate::intent::to_consul::AddressSource;
 use crate::kube::Scope;
 use crate::rules::Rules;
+use crate::to_consul::nodes::Marks;
 
 /// Which direction a Service is synced in, named by destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,6 +106,12 @@ impl Settings {
     #[must_use]
     pub fn node_name(owner: &str) -> String {
         format!("consul8s-{owner}")
+    }
+
+    /// How our own services in Consul are known.
+    #[must_use]
+    pub fn marks(&self) -> Marks<'_> {
+        Marks { identity: &self.identity, take_over: self.take_over }
     }
 
     /// The contract's defaults for an installation.

@@ -14,7 +14,9 @@ const FRESH: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_secs(5);
 /// When it is read again after the first registration: soon, as both write within a moment, and once more when nobody can write any more on
 /// the ground of a read that was before ours.
-const READ_AGAIN: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(35)];
+const READ_AGAIN: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(35)];
+/// Over how long these reads are spread: a thousand Services that are registered together must not all ask together.
+const SPREAD: Duration = Duration::from_secs(20);
 
 /// The last answer.
 #[derive(Debug, Default)]
@@ -53,9 +55,9 @@ impl Elsewhere {
         self.not_before
     }
 
-    /// The Service is about to be registered for the first time.
-    pub fn registers(&mut self, now: UnixMillis) {
-        self.again = READ_AGAIN.map(|after| now.after(after)).to_vec();
+    /// The Service is about to be registered for the first time. `share`, from 0 to 1, says when within the spread it is its turn.
+    pub fn registers(&mut self, now: UnixMillis, share: f64) {
+        self.again = READ_AGAIN.map(|after| now.after(after + SPREAD.mul_f64(share))).to_vec();
     }
 
     /// When to read again though the Service is registered.
@@ -76,5 +78,39 @@ impl Elsewhere {
     /// A read failed.
     pub fn failed(&mut self, now: UnixMillis) {
         self.not_before = now.after(RETRY);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_read_twice_after_the_first_registration() {
+        let (now, mut elsewhere) = (UnixMillis(1_000), Elsewhere::default());
+        assert_eq!(elsewhere.again(), None);
+        elsewhere.registers(now, 1.0);
+        let first = elsewhere.again().unwrap();
+        assert!(now.after(Duration::from_secs(30)) > first, "who has to let go does so within 30 s");
+        elsewhere.read("web", &KubeService::default(), "me", Vec::new(), first);
+        let second = elsewhere.again().unwrap();
+        assert!(second > now.after(FRESH), "nobody acts on an older read then");
+        elsewhere.read("web", &KubeService::default(), "me", Vec::new(), second);
+        assert_eq!(elsewhere.again(), None);
+    }
+
+    #[test]
+    fn only_what_others_have_registered_of_this_very_service_counts() {
+        let service = KubeService { uid: "u".into(), ..KubeService::default() };
+        let of = |uid: &str, owner: &str| {
+            let pairs = [(names::META_UID, uid), (names::META_OWNER, owner)];
+            let meta = pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+            Instance { id: format!("{uid}-{owner}"), meta, ..Instance::default() }
+        };
+        let mut elsewhere = Elsewhere::default();
+        let all = vec![of("u", "me"), of("u", "you"), of("other", "you")];
+        elsewhere.read("web", &service, "me", all, UnixMillis(1));
+        assert_eq!(elsewhere.of("web").iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["u-you"]);
+        assert!(elsewhere.of("api").is_empty());
     }
 }

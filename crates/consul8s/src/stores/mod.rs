@@ -28,7 +28,6 @@ use consul8s_core::settings::Settings;
 use consul8s_core::time::UnixMillis;
 use consul8s_core::to_consul::claims::{Claim, Claims};
 use consul8s_core::to_consul::ledger::Ledger as Losses;
-use consul8s_core::to_consul::nodes::Marks;
 
 use crate::feeds;
 use cluster::Cluster;
@@ -245,7 +244,7 @@ impl World {
             Some(Intent::ToConsul(wish)) => Some(wish.clone()),
             _ => None,
         };
-        let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+        let marks = settings.marks();
         let standing = self.registry.nodes().standing(key, &marks);
         let claim = Claim::of(&service, &intent, last_valid.as_ref(), &standing);
         self.claims.set(key, claim)
@@ -257,7 +256,7 @@ impl World {
             Some(service) => matches!(intent::parse(service, settings).intent, Intent::None(UserIntent::Unlabelled)),
         };
         if lost {
-            let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+            let marks = settings.marks();
             let standing = self.registry.nodes().standing(key, &marks).len();
             self.losses.note(key, standing, now);
         }

@@ -68,8 +68,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
     /// Whether the node of our name belongs to an installation of this cluster, which then writes the conditions.
     fn node_of_a_neighbour(&self, world: &World) -> bool {
         let identity = &self.settings.identity;
-        let foreign = world.registry.nodes().foreign(identity);
-        foreign.is_some_and(|node| node.meta.get(names::NODE_CLUSTER_UID) == Some(&identity.cluster_uid))
+        let foreign = world.registry.nodes().foreign(&self.settings.marks());
+        foreign.is_some_and(|view| view.node.meta.get(names::NODE_CLUSTER_UID) == Some(&identity.cluster_uid))
     }
 }
 

@@ -12,7 +12,6 @@ use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::problem::Problem;
 use consul8s_core::settings::{Direction, Settings};
 use consul8s_core::time::UnixMillis;
-use consul8s_core::to_consul::nodes::Marks;
 use consul8s_core::to_consul::{
     self, Before, HeldBecause, Input, Missing, RegistrationChange, RegistrationPlan, Seen, node_port, original,
 };
@@ -67,7 +66,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     if service.is_none() {
         // What was removed may stand again, as in a Consul that was restored: then that its Service is missing must be found out anew.
         let list = world.cluster.version();
-        let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+        let marks = settings.marks();
         let known = world.cluster.saw(world.registry.nodes().highest_version(&marks));
         world.record(key).gone.get_or_insert_with(Gone::missing).found_in(list, known);
     }
@@ -77,7 +76,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
         _ => None,
     };
     let last_valid = last_valid.as_ref();
-    let marks = Marks { identity: &settings.identity, take_over: settings.take_over };
+    let marks = settings.marks();
     let standing = world.registry.nodes().standing(key, &marks);
     let registered = !standing.is_empty();
     let there = service.zip(intent);
@@ -110,7 +109,7 @@ pub(super) fn plan<K: KubeApi, C: ConsulApi>(
     let mut made = Made { plan: consider(world, key, seen, wish, settings, now), ..Made::default() };
     match wish {
         Some(wish) if registered => after_registration(world, key, &wish.name, &mut made, now),
-        Some(wish) => first_registration(world, key, &wish.name, &mut made, now),
+        Some(wish) => first_registration(world, key, &wish.name, &mut made, (now, controller.dice.unit())),
         None => {}
     }
     world.losses.note(key, made.plan.loss, now);
@@ -169,14 +168,20 @@ fn consider(
 
 /// Two installations of one cluster would register a Service twice; so before it is registered for the first time it is read who has its
 /// name. Where another has registered it, that is looked at again from time to time.
-fn first_registration(world: &mut World, key: &ObjectKey, name: &str, made: &mut Made, now: UnixMillis) {
+fn first_registration(
+    world: &mut World,
+    key: &ObjectKey,
+    name: &str,
+    made: &mut Made,
+    (now, share): (UnixMillis, f64),
+) {
     let elsewhere = &mut world.record(key).elsewhere;
     let refused = !elsewhere.of(name).is_empty();
     match elsewhere.is_fresh(name, now) {
         true if refused => {
             made.plan.look_again = made.plan.look_again.into_iter().chain([elsewhere.until()]).min();
         }
-        true => elsewhere.registers(now),
+        true => elsewhere.registers(now, share),
         // Until it is read anew, the last answer stands.
         false if refused => made.ask_elsewhere = Some(name.to_owned()),
         false if made.plan.changes.iter().any(|change| change.action() == "create") => {

@@ -30,8 +30,8 @@ impl Faults {
         let now = controller.clock.now();
         let settings = &controller.settings;
         let world = controller.world();
-        let foreign = world.registry.nodes().foreign(&settings.identity).filter(|_| !settings.take_over);
-        let conflict = foreign.map(|node| nodes::conflict(node, &settings.identity));
+        let foreign = world.registry.nodes().foreign(&settings.marks());
+        let conflict = foreign.map(|view| nodes::conflict(view, &settings.identity));
         let hidden = world.registry.hidden().map(|node| denied::hidden(&node));
         let of_nodes = hidden.or_else(|| world.denied.problem().cloned());
         let mut all: Vec<Problem> =

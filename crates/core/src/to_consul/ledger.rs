@@ -39,8 +39,6 @@ enum State {
     Pending,
     /// Is held.
     Held,
-    /// Somebody let it go.
-    Released,
     /// Is gone.
     Done,
 }
@@ -65,7 +63,7 @@ impl Ledger {
             let loss = self.losses.entry(key.clone()).or_insert(fresh);
             match loss.state {
                 State::Done => *loss = fresh,
-                State::Pending | State::Held | State::Released => loss.registrations = registrations,
+                State::Pending | State::Held => loss.registrations = registrations,
             }
         } else if self.losses.get(key).is_some_and(|loss| loss.state != State::Done) {
             self.losses.remove(key);
@@ -117,16 +115,6 @@ impl Ledger {
         self.end_hold();
     }
 
-    /// Lets go what is held: of one Service, or of all.
-    pub fn release(&mut self, key: Option<&ObjectKey>) {
-        for (_, loss) in self.losses.iter_mut().filter(|(at, _)| key.is_none_or(|key| key == *at)) {
-            if loss.state == State::Held {
-                loss.state = State::Released;
-            }
-        }
-        self.end_hold();
-    }
-
     /// The hold that is on, if any.
     #[must_use]
     pub fn hold(&self) -> Option<&MassHold> {
@@ -161,10 +149,9 @@ impl Ledger {
         let mine = self.losses.get(key);
         match mine.map(|loss| loss.state) {
             Some(State::Held) => return self.hold.clone(),
-            Some(State::Released) => return None,
             Some(State::Pending | State::Done) | None => {}
         }
-        let recent = |loss: &&Loss| now.since(loss.since) <= WINDOW && loss.state != State::Released;
+        let recent = |loss: &&Loss| now.since(loss.since) <= WINDOW;
         let others: Vec<&Loss> =
             self.losses.iter().filter(|(at, _)| *at != key).map(|(_, loss)| loss).filter(recent).collect();
         let lost = registrations + others.iter().map(|loss| loss.registrations).sum::<usize>();

@@ -46,7 +46,7 @@ use crate::time::UnixMillis;
 use candidate::LeftOut;
 use claims::Claims;
 use ledger::{Ledger, MassHold};
-use nodes::{Marks, OurNodes, Standing};
+use nodes::{OurNodes, Standing};
 use original::Original;
 use register::Draft;
 use removal::Why;
@@ -258,13 +258,13 @@ pub enum Need {
 /// What should change in Consul for one Service. A converged world gives the empty plan.
 #[must_use]
 pub fn plan(input: &Input<'_>) -> RegistrationPlan {
-    let marks = Marks { identity: &input.settings.identity, take_over: input.settings.take_over };
+    let marks = input.settings.marks();
     let standing = input.nodes.standing(input.key, &marks);
     let asked = asked(input);
     if standing.is_empty() && !matches!(asked, Asked::Register { .. } | Asked::Removed { .. }) {
         return RegistrationPlan::default();
     }
-    if let Some(node) = input.nodes.foreign(marks.identity).filter(|_| !marks.take_over) {
+    if let Some(node) = input.nodes.foreign(&marks) {
         return RegistrationPlan {
             blocked: Some(nodes::conflict(node, marks.identity)),
             ..RegistrationPlan::default()

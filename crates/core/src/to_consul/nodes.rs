@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::consul::{Check, NodeRecord, NodeService, NodeView, ServiceId, TxnApplied};
+use crate::guard::SERF_HEALTH;
 use crate::identity::Identity;
 use crate::kube::ObjectKey;
 use crate::names;
@@ -170,10 +171,13 @@ impl OurNodes {
         self.views.contains_key(&ordinal)
     }
 
-    /// A node of our name that carries another identity: nothing is written until `--take-over` (contract §4).
+    /// A node of our name that carries another identity: nothing is written until `--take-over`, and on an agent's node not even then
+    /// (contract §4).
     #[must_use]
-    pub fn foreign(&self, identity: &Identity) -> Option<&NodeRecord> {
-        self.views.values().map(|view| &view.node).find(|node| !identity.owns_node(node))
+    pub fn foreign(&self, marks: &Marks<'_>) -> Option<&NodeView> {
+        let theirs =
+            |view: &&NodeView| !marks.identity.owns_node(&view.node) && (!marks.take_over || is_an_agents(view));
+        self.views.values().find(theirs)
     }
 
     fn services(&self) -> impl Iterator<Item = &NodeService> {
@@ -256,9 +260,22 @@ pub fn record(name: String, identity: &Identity) -> NodeRecord {
     NodeRecord { name, address: NODE_ADDRESS.to_owned(), meta: identity.node_meta().into(), modify_index: 0 }
 }
 
+/// Whether an agent stands for the node: it would take away what we put there.
+fn is_an_agents(view: &NodeView) -> bool {
+    view.checks.get(SERF_HEALTH).is_some_and(|check| check.service_id.is_empty())
+}
+
 /// The problem of a node of our name that is somebody else's. It concerns all Services: one Event on the Lease.
 #[must_use]
-pub fn conflict(node: &NodeRecord, identity: &Identity) -> Problem {
+pub fn conflict(view: &NodeView, identity: &Identity) -> Problem {
+    let node = &view.node;
+    if is_an_agents(view) {
+        let message = format!(
+            "Consul node {} is an agent's: nothing is registered on it, not even with --take-over; choose another --consul-node-name",
+            clean(&node.name, 80)
+        );
+        return Problem::new(Reason::OwnershipConflict, message);
+    }
     let shown = |key: &str| clean(node.meta.get(key).map_or("-", String::as_str), 80);
     let message = format!(
         "Consul node {} belongs to owner {}, cluster {}, installation {}; we are {}, {}, {}: nothing is registered; choose another \

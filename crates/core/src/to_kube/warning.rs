@@ -121,9 +121,11 @@ fn hidden(meta: &AnswerMeta) -> Option<Problem> {
 fn rejected(decisions: &[Decision], judged: &[Judged<'_>]) -> Option<Problem> {
     let is_rejected = |d: &&Decision| matches!(d.fate, Fate::Dropped(Rule::Address(_) | Rule::Denied));
     let all: Vec<&Decision> = decisions.iter().filter(is_rejected).collect();
+    let denied = all.iter().any(|decision| decision.fate == Fate::Dropped(Rule::Denied));
+    let ranges = if denied { ", or see --deny-cidr and --allow-cidr" } else { "" };
     (!all.is_empty()).then(|| {
         let message = format!(
-            "{} of {} may not be published by their address: {}; register them under an address that may",
+            "{} of {} may not be published by their address: {}; register them under an address that may{ranges}",
             all.len(),
             counted(judged.len(), "instance"),
             named(all.iter().map(|d| rejection(d)), all.len())
@@ -137,7 +139,7 @@ fn rejection(decision: &Decision) -> String {
     let address = decision.endpoints.first().map_or_else(|| clean(&decision.address, 80), |id| id.address.to_string());
     match decision.fate {
         Fate::Dropped(Rule::Address(never)) => format!("{who} {address} ({})", never.as_str()),
-        _ => format!("{who} {address} (denied by --deny-cidr or --allow-cidr)"),
+        _ => format!("{who} {address} (denied)"),
     }
 }
 

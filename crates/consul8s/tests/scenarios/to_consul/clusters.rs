@@ -8,6 +8,7 @@
 //! | `same_ids_by_mistake` | two clusters with one `--cluster-id`: the second reports it, writes and deletes nothing, and `-1` exits 1 |
 //! | `a_laptop_beside_it` | `-1` beside a running one: with its Lease it waits and exits 1, with another it reports; nothing changes |
 //! | `a_node_of_our_name_while_running` | to_kube goes on, one Event on the Lease; when the node is gone we make ours |
+//! | `an_agents_node` | never, not even with `--take-over` |
 //! | `a_node_of_our_name` | a node with another identity: nothing is written, `-1` exits 1, `--take-over` makes it ours |
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     scenario!(a_laptop_beside_it),
     scenario!(a_node_of_our_name_while_running),
     scenario!(a_node_of_our_name),
+    scenario!(an_agents_node),
 ];
 
 /// Longer than a Service that is refused waits before it looks again.
@@ -268,5 +270,22 @@ async fn a_node_of_our_name(world: &World) -> Outcome {
     world.registers(&world.own("web"), &[&format!("{}.web web.example.com:80 passing", world.namespace)]).await?;
     // What stood there for no Service of ours stands.
     assert_eq!(world.consul.service(&node, "theirs").await?["ModifyIndex"], theirs["ModifyIndex"]);
+    Ok(())
+}
+
+async fn an_agents_node(world: &World) -> Outcome {
+    world.create_to_consul("web", |_| ()).await?;
+    let node = text(&world.consul.get("/v1/agent/self").await?["Config"]["NodeName"]);
+    let agents = async || {
+        let nodes = crate::harness::list(&world.consul.get("/v1/catalog/nodes").await?);
+        Outcome::Ok(nodes.into_iter().find(|found| found["Node"] == node.as_str()).unwrap_or_default())
+    };
+    let before = agents().await?;
+    let program = world.allowed(world.program().flags(&["--consul-node-name", &node, "--take-over"])).await?;
+    let finished = program.finish(&["-1"]).await?;
+    let log = format!("{}{}", finished.stdout, finished.stderr);
+    so(finished.code == Some(1) && log.contains("OwnershipConflict") && log.contains("an agent's"), || log.clone())?;
+    assert_eq!(agents().await?["Meta"], before["Meta"]);
+    assert!(world.consul.health(&world.own("web")).await?.is_empty());
     Ok(())
 }

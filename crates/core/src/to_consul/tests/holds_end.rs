@@ -2,57 +2,14 @@
 
 use expect_test::expect;
 
-use super::mass::{FOUR, THREE_MISSING, THREE_UNLABELLED};
+use super::mass::{ABSENT, FOUR, THREE_MISSING, THREE_UNLABELLED, UNLABELLED, gone, held, rests_with};
 use super::rests;
 use crate::kube::ObjectKey;
 use crate::to_consul::fixture::World;
 
 #[test]
 fn until_they_are_shown_again() {
-    rests(
-        &[FOUR, THREE_MISSING, FOUR],
-        &expect![[r#"
-            =
-        "#]],
-    );
-}
-
-#[test]
-fn or_released() {
-    rests(
-        &[FOUR, THREE_MISSING, "release all"],
-        &expect![[r#"
-            deregister shop.s0@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s0-b74ddad8@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s2@consul8s-me, s2: absent in 2 consistent reads over 2s
-            deregister shop.s2-b74ddad8@consul8s-me, s2: absent in 2 consistent reads over 2s
-            =
-        "#]],
-    );
-}
-
-#[test]
-fn each_for_itself() {
-    rests(
-        &[FOUR, THREE_MISSING, "release shop/s1"],
-        &expect![[r#"
-            deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
-            =
-            shop/s0:
-            hold h-7cc090 (too much went within a minute): shop.s0@consul8s-me, shop.s0-b74ddad8@consul8s-me
-            RemovalHeld: holding 2 registrations (h-7cc090): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-7cc090
-            · shop.s0@consul8s-me: held: h-7cc090
-            · shop.s0-b74ddad8@consul8s-me: held: h-7cc090
-            shop/s2:
-            hold h-7cc090 (too much went within a minute): shop.s2@consul8s-me, shop.s2-b74ddad8@consul8s-me
-            RemovalHeld: holding 2 registrations (h-7cc090): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-7cc090
-            · shop.s2@consul8s-me: held: h-7cc090
-            · shop.s2-b74ddad8@consul8s-me: held: h-7cc090
-        "#]],
-    );
+    rests_with(&[FOUR, THREE_MISSING, FOUR], "", "");
 }
 
 #[test]
@@ -71,86 +28,34 @@ fn not_before_its_time_and_without_a_limit_never() {
 
 #[test]
 fn after_the_time_one_more_read_must_confirm_it() {
-    rests(
-        &[FOUR, THREE_MISSING, "later 600000"],
-        &expect![[r#"
-            deregister shop.s0@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s0-b74ddad8@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s2@consul8s-me, s2: absent in 2 consistent reads over 2s
-            deregister shop.s2-b74ddad8@consul8s-me, s2: absent in 2 consistent reads over 2s
-            =
-        "#]],
-    );
+    rests_with(&[FOUR, THREE_MISSING, "later 600000"], &gone(&["s0", "s1", "s2"], ABSENT), "");
 }
 
 #[test]
 fn a_label_that_stays_away_as_long_is_meant() {
-    rests(
-        &[FOUR, THREE_UNLABELLED, "later 600000"],
-        &expect![[r#"
-        deregister shop.s2@consul8s-me, s2: intent: no label asks for it
-        deregister shop.s2-b74ddad8@consul8s-me, s2: intent: no label asks for it
-        =
-    "#]],
-    );
+    rests_with(&[FOUR, THREE_UNLABELLED, "later 600000"], &gone(&["s2"], UNLABELLED), "");
 }
 
 #[test]
 fn what_a_hold_let_go_by_time_does_not_hold_the_next() {
-    rests(
+    rests_with(
         &[FOUR, THREE_MISSING, "later 600000", "service shop/s3 nolabel port=http:80 @address=10.0.0.1,10.0.0.2"],
-        &expect![[r#"
-            deregister shop.s3@consul8s-me, s3: intent: no label asks for it
-            deregister shop.s3-b74ddad8@consul8s-me, s3: intent: no label asks for it
-            =
-        "#]],
+        &gone(&["s3"], UNLABELLED),
+        "",
     );
 }
 
 #[test]
 fn a_restart_releases_nothing() {
     let again = format!("restart {THREE_MISSING}");
-    rests(
-        &[FOUR, THREE_MISSING, &again],
-        &expect![[r#"
-        =
-        shop/s0:
-        hold h-9e5428 (too much went within a minute): shop.s0@consul8s-me, shop.s0-b74ddad8@consul8s-me
-        RemovalHeld: holding 2 registrations (h-9e5428): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-9e5428
-        · shop.s0@consul8s-me: held: h-9e5428
-        · shop.s0-b74ddad8@consul8s-me: held: h-9e5428
-        shop/s1:
-        hold h-9e5428 (too much went within a minute): shop.s1@consul8s-me, shop.s1-b74ddad8@consul8s-me
-        RemovalHeld: holding 2 registrations (h-9e5428): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-9e5428
-        · shop.s1@consul8s-me: held: h-9e5428
-        · shop.s1-b74ddad8@consul8s-me: held: h-9e5428
-        shop/s2:
-        hold h-9e5428 (too much went within a minute): shop.s2@consul8s-me, shop.s2-b74ddad8@consul8s-me
-        RemovalHeld: holding 2 registrations (h-9e5428): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-9e5428
-        · shop.s2@consul8s-me: held: h-9e5428
-        · shop.s2-b74ddad8@consul8s-me: held: h-9e5428
-    "#]],
-    );
+    rests_with(&[FOUR, THREE_MISSING, &again], "", &held(&["s0", "s1", "s2"], "h-9e5428"));
 }
 
 #[test]
 fn a_restart_goes_on_with_the_hold_of_the_lease() {
     // Held since a while: after the two reads of the new process a third one ends it.
     let long = format!("restart\nlater 600000\ncontinue h-3f9a2c 1002000 6 {THREE_MISSING}");
-    rests(
-        &[FOUR, THREE_MISSING, &long],
-        &expect![[r#"
-        deregister shop.s0@consul8s-me, s0: absent in 2 consistent reads over 2s
-        deregister shop.s0-b74ddad8@consul8s-me, s0: absent in 2 consistent reads over 2s
-        deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
-        deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
-        deregister shop.s2@consul8s-me, s2: absent in 2 consistent reads over 2s
-        deregister shop.s2-b74ddad8@consul8s-me, s2: absent in 2 consistent reads over 2s
-        =
-    "#]],
-    );
+    rests_with(&[FOUR, THREE_MISSING, &long], &gone(&["s0", "s1", "s2"], ABSENT), "");
     let not_long = format!("restart\nlater 60000\ncontinue h-3f9a2c 1002000 6 {THREE_MISSING}");
     let mut world = World::new();
     for step in [FOUR, THREE_MISSING, not_long.as_str()] {
@@ -174,17 +79,14 @@ fn another_process_that_saw_it_too_takes_up_its_id() {
 
 #[test]
 fn the_id_on_the_service_releases_its_part() {
-    rests(
+    rests_with(
         &[
             FOUR,
             THREE_UNLABELLED,
             "service shop/s2 nolabel port=http:80 @address=10.0.0.1,10.0.0.2 @consul8s/allow-removal=h-7cc090",
         ],
-        &expect![[r#"
-            deregister shop.s2@consul8s-me, s2: intent: no label asks for it
-            deregister shop.s2-b74ddad8@consul8s-me, s2: intent: no label asks for it
-            =
-        "#]],
+        &gone(&["s2"], UNLABELLED),
+        "",
     );
 }
 
@@ -201,7 +103,7 @@ fn until_a_release_marks_that_list() {
 
 #[test]
 fn the_lease_releases_all_of_it() {
-    rests(
+    rests_with(
         &[
             "service shop/s0 port=http:80 @address=10.0.0.1,10.0.0.2
              service shop/s1 port=http:80 @address=10.0.0.1,10.0.0.2
@@ -210,15 +112,8 @@ fn the_lease_releases_all_of_it() {
             "lease-release h-000000",
             "lease-release true",
         ],
-        &expect![[r#"
-            deregister shop.s0@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s0-b74ddad8@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s2@consul8s-me, s2: absent in 2 consistent reads over 2s
-            deregister shop.s2-b74ddad8@consul8s-me, s2: absent in 2 consistent reads over 2s
-            =
-        "#]],
+        &gone(&["s0", "s1", "s2"], ABSENT),
+        "",
     );
 }
 

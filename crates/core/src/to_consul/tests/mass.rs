@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 
-use super::rests;
+use super::{rested, rests};
 
 /// Four Services of two registrations each.
 pub(super) const FOUR: &str = "
@@ -21,52 +21,61 @@ pub(super) const THREE_UNLABELLED: &str = "
     service shop/s1 nolabel port=http:80 @address=10.0.0.1,10.0.0.2
     service shop/s2 nolabel port=http:80 @address=10.0.0.1,10.0.0.2";
 
+/// Why they go.
+pub(super) const ABSENT: &str = "absent in 2 consistent reads over 2s";
+pub(super) const UNLABELLED: &str = "intent: no label asks for it";
+pub(super) const DELETED: &str = "intent: Service deleted";
+
+/// The changes that take both registrations of these away.
+pub(super) fn gone(services: &[&str], why: &str) -> String {
+    let both = |name: &&str| {
+        ["", "-b74ddad8"]
+            .map(|further| format!("deregister shop.{name}{further}@consul8s-me, {name}: {why}\n"))
+            .concat()
+    };
+    services.iter().map(both).collect()
+}
+
+/// What is shown of these while both registrations of each are held.
+pub(super) fn held(services: &[&str], id: &str) -> String {
+    let both = |name: &&str| {
+        let (one, two) = (format!("shop.{name}@consul8s-me"), format!("shop.{name}-b74ddad8@consul8s-me"));
+        format!(
+            "shop/{name}:\nhold {id} (too much went within a minute): {one}, {two}\n\
+             RemovalHeld: holding 2 registrations ({id}): too many registrations went within a minute; they stay for 10m, or until they \
+             are asked for again or released with: consul8s release {id}\n\
+             · {one}: held: {id}\n· {two}: held: {id}\n"
+        )
+    };
+    services.iter().map(both).collect()
+}
+
+/// What is done, and how it then looks.
+pub(super) fn rests_with(steps: &[&str], done: &str, shown: &str) {
+    assert_eq!(rested(steps), format!("{done}=\n{shown}"));
+}
+
 #[test]
 fn services_that_vanish_together_are_held() {
-    rests(
-        &[FOUR, THREE_MISSING],
-        &expect![[r#"
-            =
-            shop/s0:
-            hold h-7cc090 (too much went within a minute): shop.s0@consul8s-me, shop.s0-b74ddad8@consul8s-me
-            RemovalHeld: holding 2 registrations (h-7cc090): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-7cc090
-            · shop.s0@consul8s-me: held: h-7cc090
-            · shop.s0-b74ddad8@consul8s-me: held: h-7cc090
-            shop/s1:
-            hold h-7cc090 (too much went within a minute): shop.s1@consul8s-me, shop.s1-b74ddad8@consul8s-me
-            RemovalHeld: holding 2 registrations (h-7cc090): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-7cc090
-            · shop.s1@consul8s-me: held: h-7cc090
-            · shop.s1-b74ddad8@consul8s-me: held: h-7cc090
-            shop/s2:
-            hold h-7cc090 (too much went within a minute): shop.s2@consul8s-me, shop.s2-b74ddad8@consul8s-me
-            RemovalHeld: holding 2 registrations (h-7cc090): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-7cc090
-            · shop.s2@consul8s-me: held: h-7cc090
-            · shop.s2-b74ddad8@consul8s-me: held: h-7cc090
-        "#]],
-    );
+    rests_with(&[FOUR, THREE_MISSING], "", &held(&["s0", "s1", "s2"], "h-7cc090"));
 }
 
 #[test]
 fn two_services_are_no_accident() {
-    rests(
+    rests_with(
         &[
             FOUR,
             "missing shop/s0
              missing shop/s1",
         ],
-        &expect![[r#"
-            deregister shop.s0@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s0-b74ddad8@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
-            =
-        "#]],
+        &gone(&["s0", "s1"], ABSENT),
+        "",
     );
 }
 
 #[test]
 fn less_than_a_sixth_is_none_either() {
-    rests(
+    rests_with(
         &[
             "service shop/s0 port=http:80 @address=10.0.0.1,10.0.0.2
              service shop/s1 port=http:80 @address=10.0.0.1,10.0.0.2
@@ -94,55 +103,27 @@ fn less_than_a_sixth_is_none_either() {
              service shop/t19 port=http:80 @address=10.0.0.1,10.0.0.2",
             THREE_MISSING,
         ],
-        &expect![[r#"
-            deregister shop.s0@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s0-b74ddad8@consul8s-me, s0: absent in 2 consistent reads over 2s
-            deregister shop.s1@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s1-b74ddad8@consul8s-me, s1: absent in 2 consistent reads over 2s
-            deregister shop.s2@consul8s-me, s2: absent in 2 consistent reads over 2s
-            deregister shop.s2-b74ddad8@consul8s-me, s2: absent in 2 consistent reads over 2s
-            =
-        "#]],
+        &gone(&["s0", "s1", "s2"], ABSENT),
+        "",
     );
 }
 
 #[test]
 fn labels_that_are_lost_are_held_from_the_third_service_on() {
-    rests(
-        &[FOUR, THREE_UNLABELLED],
-        &expect![[r#"
-            deregister shop.s0@consul8s-me, s0: intent: no label asks for it
-            deregister shop.s0-b74ddad8@consul8s-me, s0: intent: no label asks for it
-            deregister shop.s1@consul8s-me, s1: intent: no label asks for it
-            deregister shop.s1-b74ddad8@consul8s-me, s1: intent: no label asks for it
-            =
-            shop/s2:
-            hold h-7cc090 (too much went within a minute): shop.s2@consul8s-me, shop.s2-b74ddad8@consul8s-me
-            RemovalHeld: holding 2 registrations (h-7cc090): too many registrations went within a minute; they stay for 10m, or until they are asked for again or released with: consul8s release h-7cc090
-            · shop.s2@consul8s-me: held: h-7cc090
-            · shop.s2-b74ddad8@consul8s-me: held: h-7cc090
-        "#]],
-    );
+    rests_with(&[FOUR, THREE_UNLABELLED], &gone(&["s0", "s1"], UNLABELLED), &held(&["s2"], "h-7cc090"));
 }
 
 #[test]
 fn what_a_watch_saw_deleted_is_not() {
-    rests(
+    rests_with(
         &[
             FOUR,
             "deleted shop/s0
              deleted shop/s1
              deleted shop/s2",
         ],
-        &expect![[r#"
-            deregister shop.s0@consul8s-me, s0: intent: Service deleted
-            deregister shop.s0-b74ddad8@consul8s-me, s0: intent: Service deleted
-            deregister shop.s1@consul8s-me, s1: intent: Service deleted
-            deregister shop.s1-b74ddad8@consul8s-me, s1: intent: Service deleted
-            deregister shop.s2@consul8s-me, s2: intent: Service deleted
-            deregister shop.s2-b74ddad8@consul8s-me, s2: intent: Service deleted
-            =
-        "#]],
+        &gone(&["s0", "s1", "s2"], DELETED),
+        "",
     );
 }
 

@@ -202,6 +202,21 @@ fn a_node_of_somebody_else_blocks_everything() {
 }
 
 #[test]
+fn an_agents_node_is_not_even_taken_over() {
+    check(
+        &[
+            "flag owner me",
+            "service shop/web port=http:80 @address=10.0.0.1
+             flag take-over
+             consul consul8s-me #consul8s-owner:old at=10.0.0.9 agent theirs=theirs,10.0.0.9,80",
+        ],
+        &expect![[r#"
+            blocked, OwnershipConflict: Consul node consul8s-me is an agent's: nothing is registered on it, not even with --take-over; choose another --consul-node-name
+        "#]],
+    );
+}
+
+#[test]
 fn until_it_is_taken_over() {
     check(
         &[

@@ -231,7 +231,7 @@ fn deny_and_allow_lists() {
           a@vm: ready [10.0.0.1 http=80]
           b@vm: dropped: denied [10.1.0.1 http=80]
           c@vm: dropped: denied [192.0.2.1 http=80]
-          AddressRejected: 2 of 3 instances may not be published by their address: b@vm 10.1.0.1 (denied by --deny-cidr or --allow-cidr), c@vm 192.0.2.1 (denied by --deny-cidr or --allow-cidr); register them under an address that may
+          AddressRejected: 2 of 3 instances may not be published by their address: b@vm 10.1.0.1 (denied), c@vm 192.0.2.1 (denied); register them under an address that may, or see --deny-cidr and --allow-cidr
         create slice shop/foo-52b56cdf27-1 IPv4 http=80/TCP
           10.0.0.1 ready
     "#]].assert_eq(&plan_of(&mut stage));
