@@ -7,7 +7,7 @@ use consul8s_core::settings::{Direction, Policy};
 
 use crate::commands::Exit;
 use crate::config::Options;
-use crate::run;
+use crate::{out, run};
 use consul8s_kube::Kube;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 ///
 /// # Errors
 /// The cluster can't say who it is.
-#[expect(clippy::print_stdout, reason = "the policy is what was asked for")]
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Exit> {
     let node = match options.node_name_alone() {
         Some(name) => name,
@@ -30,7 +29,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<Ex
             options.settings(&uid, &connection.namespace).consul_node_name
         }
     };
-    print!("{}", policy(&options.directions, options.policy(), &node));
+    out::text(policy(&options.directions, options.policy(), &node));
     Ok(Exit::Done)
 }
 

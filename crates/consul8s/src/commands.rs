@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Cli, Command, RunArgs};
 use crate::config::Options;
-use crate::{access, acl_policy, demo, invocation, logging, plan, purge, release, run};
+use crate::{access, acl_policy, demo, invocation, logging, out, plan, purge, release, run};
 
 /// How a command ended. The numbers are the contract's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,8 @@ pub fn main() -> ExitCode {
     });
     // A call that hangs must not keep the process.
     runtime.shutdown_background();
-    exit.into()
+    // What was asked for and could not be written is not done.
+    if out::failed() { Exit::Failure.into() } else { exit.into() }
 }
 
 async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
@@ -82,15 +83,13 @@ async fn command(cli: Cli, stop: CancellationToken) -> anyhow::Result<Exit> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the definition is what was asked for")]
 fn crd() -> anyhow::Result<Exit> {
-    print!("{}", serde_saphyr::to_string(&consul8s_kube::import_definition())?);
+    out::text(serde_saphyr::to_string(&consul8s_kube::import_definition())?);
     Ok(Exit::Done)
 }
 
-#[expect(clippy::print_stdout, reason = "the version is what was asked for")]
 fn version() -> Exit {
-    println!("consul8s {}", env!("CARGO_PKG_VERSION"));
+    out::line(format_args!("consul8s {}", env!("CARGO_PKG_VERSION")));
     Exit::Done
 }
 

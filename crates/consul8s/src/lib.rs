@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod neighbours;
 pub mod once;
 pub mod our_nodes;
+mod out;
 pub mod plan;
 mod process_metrics;
 pub mod purge;

@@ -13,6 +13,7 @@ use crate::commands::Exit;
 use crate::config::Options;
 use crate::controller::Controller;
 use crate::metrics::Metrics;
+use crate::out;
 use crate::stores::record::Told;
 use crate::sync::writers::Writers;
 use crate::{once, run};
@@ -58,20 +59,19 @@ pub async fn run(options: Options, args: PlanArgs, stop: CancellationToken) -> a
     Ok(if args.detailed_exitcode && changes > 0 { Exit::Changes } else { Exit::Done })
 }
 
-#[expect(clippy::print_stdout, reason = "the plan is what was asked for")]
 fn print(services: &[(ObjectKey, Told)], changes: usize, output: Output) -> anyhow::Result<()> {
     let shown: Vec<Shown<'_>> = services.iter().map(|(key, told)| shown(key, told)).collect();
     match output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&shown)?),
-        Output::Yaml => print!("{}", serde_saphyr::to_string(&shown)?),
+        Output::Json => out::line(serde_json::to_string_pretty(&shown)?),
+        Output::Yaml => out::text(serde_saphyr::to_string(&shown)?),
         Output::Text => {
             for (key, told) in services {
-                println!("{key} {} {}", told.direction.as_str(), told.state.as_str());
-                print!("{}", told.text);
+                out::line(format_args!("{key} {} {}", told.direction.as_str(), told.state.as_str()));
+                out::text(&told.text);
             }
             let plural = |n: usize| if n == 1 { "" } else { "s" };
             let n = services.len();
-            println!("{n} Service{}, {changes} change{} to make", plural(n), plural(changes));
+            out::line(format_args!("{n} Service{}, {changes} change{} to make", plural(n), plural(changes)));
         }
     }
     Ok(())

@@ -24,6 +24,7 @@ use crate::cli::PurgeArgs;
 use crate::clock::Clock;
 use crate::commands::Exit;
 use crate::config::Options;
+use crate::out;
 use crate::sync::whole_node;
 use desk::Desk;
 
@@ -135,25 +136,29 @@ async fn read(client: &Client, target: &Target) -> anyhow::Result<OurNodes> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "what is to go is what was asked for")]
 fn show(purge: &Purge, target: &Target, yes: bool) {
     let Purge { registrations, nodes, foreign, blocked } = purge;
     for change in registrations {
-        println!("{change}");
+        out::line(format_args!("{change}"));
     }
     for node in nodes {
-        println!("remove node {node}, once it is empty");
+        out::line(format_args!("remove node {node}, once it is empty"));
     }
     for what in foreign {
-        println!("stays, and its node with it: {what} was registered by somebody else");
+        out::line(format_args!("stays, and its node with it: {what} was registered by somebody else"));
     }
     if let Some(problem) = blocked {
-        println!("{problem}");
+        out::line(format_args!("{problem}"));
     }
     let plural = |n: usize| if n == 1 { "" } else { "s" };
     let (r, n) = (registrations.len(), nodes.len());
     let so = if yes || purge.is_empty() { "" } else { "; shown only: --yes removes them" };
-    println!("owner {}: {r} registration{} and {n} node{} to remove{so}", target.owner, plural(r), plural(n));
+    out::line(format_args!(
+        "owner {}: {r} registration{} and {n} node{} to remove{so}",
+        target.owner,
+        plural(r),
+        plural(n)
+    ));
 }
 
 /// Removes all of it; begun anew where somebody else writes too.

@@ -18,6 +18,7 @@ use consul8s_kube::{Connection, FoundLease, Kube, Releaser};
 use crate::cli::ReleaseArgs;
 use crate::commands::Exit;
 use crate::config::Options;
+use crate::out;
 
 /// How long a whole list may take.
 const LIST_WITHIN: Duration = Duration::from_secs(30);
@@ -56,16 +57,15 @@ pub async fn run(options: &Options, namespaces: &[String], args: &ReleaseArgs) -
     Ok(Exit::Done)
 }
 
-#[expect(clippy::print_stdout, reason = "what was released is what was asked for")]
 fn say(write: &Write) {
     let name = names::ALLOW_REMOVAL;
     match write {
         Write::Service(key, ids) => {
             let ids: Vec<&str> = ids.iter().map(HoldId::as_str).collect();
-            println!("released {} ({name} on Service {key})", ids.join(", "));
+            out::line(format_args!("released {} ({name} on Service {key})", ids.join(", ")));
         }
-        Write::Lease(key, id) => println!("released {id} for all that it holds ({name} on Lease {key})"),
-        Write::All(key) => println!("released all that is held ({name} on Lease {key})"),
+        Write::Lease(key, id) => out::line(format_args!("released {id} for all that it holds ({name} on Lease {key})")),
+        Write::All(key) => out::line(format_args!("released all that is held ({name} on Lease {key})")),
     }
 }
 

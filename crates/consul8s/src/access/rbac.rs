@@ -9,12 +9,12 @@ use super::{Grant, Needs, Place, grants};
 use crate::cli::RbacArgs;
 use crate::commands::Exit;
 use crate::config::Options;
+use crate::out;
 
 /// Prints them. No server is asked; the kubeconfig is read where the namespace of the Lease follows from it.
 ///
 /// # Errors
 /// A kubeconfig that can't be used.
-#[expect(clippy::print_stdout, reason = "the rights are what was asked for")]
 pub async fn run(options: &Options, args: RbacArgs) -> anyhow::Result<Exit> {
     let lease = match options.lease_wanted() {
         (_, Some(namespace)) => options.lease(namespace),
@@ -24,7 +24,7 @@ pub async fn run(options: &Options, args: RbacArgs) -> anyhow::Result<Exit> {
             Err(error) => return Err(error.into()),
         },
     };
-    print!("{}", manifest(options, args, &lease));
+    out::text(manifest(options, args, &lease));
     Ok(Exit::Done)
 }
 

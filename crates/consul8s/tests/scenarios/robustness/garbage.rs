@@ -133,20 +133,30 @@ async fn play(world: &World, garbage: &[(&str, Spoiled)], lost: bool) -> Outcome
     let mut played = Played::start(world, world.program().consul(&meddler.address())).await?;
     // Consul's index moves on, but not that of our node: an answer under the new one that says it is gone isn't followed
     // by another by itself.
-    played.goes_on(world).await?;
+    twice(&mut played, world).await?;
     let mut wrong = Vec::new();
     for (name, spoiled) in garbage {
         let one = async {
+            // What is not ready goes when one consistent read, which may be spoiled too, doesn't have it.
+            played.all_ready(world).await?;
             meddler.begin(spoiled);
             if lost {
                 played.misses("consul").await?;
             }
             meddler.spoil(spoiled, TIMES).await?;
             played.nothing_went(world).await?;
-            played.goes_on(world).await?;
+            twice(&mut played, world).await?;
             played.has("consul").await
         };
         wrong.extend(one.await.err().map(|why| format!("{name}: {why}")));
     }
     so(wrong.is_empty(), || wrong.join("\n"))
+}
+
+/// It goes on, and all are ready again: what is not ready may go after a single read, and that may be spoiled, too.
+async fn twice(played: &mut Played, world: &World) -> Outcome {
+    for _ in 0..2 {
+        played.goes_on(world).await?;
+    }
+    Ok(())
 }

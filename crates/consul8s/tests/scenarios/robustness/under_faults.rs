@@ -79,6 +79,14 @@ impl Played {
         self.follows(world).await
     }
 
+    /// Goes on until all three are ready.
+    pub(super) async fn all_ready(&mut self, world: &World) -> Outcome {
+        if self.turns % 2 == 1 {
+            self.goes_on(world).await?;
+        }
+        Ok(())
+    }
+
     /// Nothing has gone so far, not even for a moment, and the program runs.
     pub(super) async fn nothing_went(&mut self, world: &World) -> Outcome {
         self.stays()?;
