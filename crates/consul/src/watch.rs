@@ -34,8 +34,9 @@ pub const MAX_LAST_CONTACT: Duration = Duration::from_secs(5);
 /// How long a blocking query waits unless told otherwise; Consul's own default.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(300);
 
-/// How long it waits at most while an answer may hide something: that permissions were mended wakes nobody.
-pub const WAIT_WHILE_HIDDEN: Duration = Duration::from_secs(15);
+/// How long it waits at most while something may be hidden, and how long after that it is asked without waiting: what hides in an answer to a
+/// blocking query nothing tells, and that permissions were mended wakes nobody.
+pub const WAIT_WHILE_UNSURE: Duration = Duration::from_secs(15);
 
 /// Settings of a watch.
 #[derive(Clone, Debug)]
@@ -185,21 +186,21 @@ struct Judge<B> {
     /// Highest index admitted.
     highest: u64,
     last: Option<Arc<B>>,
-    /// Whether the last answer may have hidden something.
-    hidden: bool,
+    /// Whether something may be hidden now: Consul told so, or something changed and only the answer to a blocking query shows what.
+    unsure: bool,
     /// Whether rights hide something, as far as Consul has told.
     filtered: bool,
 }
 
 impl<B: PartialEq> Judge<B> {
     fn new() -> Judge<B> {
-        Judge { state: State::Anew, highest: 0, last: None, hidden: false, filtered: false }
+        Judge { state: State::Anew, highest: 0, last: None, unsure: false, filtered: false }
     }
 
-    /// Asks for everything as if for the first time. What was admitted stands until then.
-    fn begin_anew(&mut self) {
+    /// Asks without waiting next, and consistently: a server that lags would look like one that was restored. What was admitted stands.
+    fn look(&mut self) {
         if let State::Following { .. } = self.state {
-            self.state = State::Anew;
+            self.state = State::Doubting;
         }
     }
 
@@ -208,7 +209,7 @@ impl<B: PartialEq> Judge<B> {
             State::Anew => Read::Stale,
             // Never 0, which some versions take for "don't wait".
             State::Following { index } => {
-                let wait = if self.hidden { wait.min(WAIT_WHILE_HIDDEN) } else { wait };
+                let wait = if self.unsure { wait.min(WAIT_WHILE_UNSURE) } else { wait };
                 Read::Blocking { index: index.max(1), wait }
             }
             State::Doubting => Read::Consistent,
@@ -233,13 +234,15 @@ impl<B: PartialEq> Judge<B> {
             self.state = State::Doubting;
             return WatchNews::Rejected(Rejection::Backwards { index: meta.index, highest: self.highest });
         }
+        let same = self.last.as_deref() == Some(&body) && !lineage_broken;
+        let quiet = same && meta.index == self.highest;
         self.highest = meta.index;
         // What an answer to a blocking query doesn't say stays as it was said before.
         meta.filtered |= meta.polled && self.filtered;
         self.filtered = meta.filtered;
-        self.hidden = meta.filtered || meta.anonymous_under_deny;
+        self.unsure = meta.filtered || meta.anonymous_under_deny || (meta.polled && (self.unsure || !quiet));
         self.state = State::Following { index: meta.index };
-        if self.last.as_deref() == Some(&body) && !lineage_broken {
+        if same {
             return WatchNews::Confirmed(meta);
         }
         let body = Arc::new(body);
@@ -258,8 +261,8 @@ pub struct Watch<C, A: Ask> {
     judge: Judge<A::Body>,
     pace: Pace,
     not_before: Instant,
-    /// When it was last asked without an index.
-    looked: Instant,
+    /// When it is asked without waiting, since something may be hidden.
+    look_at: Option<Instant>,
     /// The question that is out. Kept here, so that [`Watch::next`] may be dropped and called again without losing it.
     in_flight: Option<InFlight<A::Body>>,
 }
@@ -279,7 +282,7 @@ impl<C: ConsulApi, A: Ask> Watch<C, A> {
             judge: Judge::new(),
             pace: Pace::new(seed),
             not_before: Instant::now(),
-            looked: Instant::now(),
+            look_at: None,
             in_flight: None,
         }
     }
@@ -297,26 +300,30 @@ impl<C: ConsulApi, A: Ask> Watch<C, A> {
         self.wait = wait;
     }
 
-    /// Asks at once as if for the first time, with no wait and no index: what an answer to a blocking query hides shows then.
+    /// Asks at once, without waiting: what an answer to a blocking query hides shows then.
     pub fn look_anew(&mut self) {
         if let State::Following { .. } = self.judge.state {
-            self.judge.begin_anew();
+            self.judge.look();
             self.in_flight = None;
         }
+    }
+
+    /// An answer has come: when the next one must be without waiting.
+    fn note_look(&mut self, now: Instant, waited: bool) {
+        let next = now + WAIT_WHILE_UNSURE;
+        self.look_at = match (self.judge.unsure, waited) {
+            (false, _) => None,
+            (true, false) => Some(next),
+            (true, true) => self.look_at.or(Some(next)),
+        };
     }
 
     /// The next thing to know; comes at least once per wait. Safe to drop and call again: the question that is out stays out, and
     /// rests are not shortened. But nobody reads the answer meanwhile.
     pub async fn next(&mut self) -> WatchNews<A::Body> {
         tokio::time::sleep_until(self.not_before).await;
-        if self.in_flight.is_none() {
-            // Whether it is still hidden, only such an answer tells.
-            if self.judge.hidden && self.looked.elapsed() >= WAIT_WHILE_HIDDEN {
-                self.judge.begin_anew();
-            }
-            if !matches!(self.judge.state, State::Following { .. }) {
-                self.looked = Instant::now();
-            }
+        if self.in_flight.is_none() && self.look_at.is_some_and(|at| at <= Instant::now()) {
+            self.judge.look();
         }
         let in_flight = self.in_flight.get_or_insert_with(|| {
             let (api, ask) = (self.api.clone(), self.ask.clone());
@@ -325,8 +332,10 @@ impl<C: ConsulApi, A: Ask> Watch<C, A> {
         });
         let result = in_flight.as_mut().await;
         self.in_flight = None;
+        let waited = result.as_ref().is_ok_and(|answer| answer.meta.polled);
         let news = self.judge.step(result);
         let now = Instant::now();
+        self.note_look(now, waited);
         let rest = match &news {
             WatchNews::Admitted { .. } => self.pace.after_change(now),
             WatchNews::Confirmed(_) => self.pace.after_nothing(now),

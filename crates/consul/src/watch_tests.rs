@@ -149,12 +149,12 @@ fn filtered_answers_are_passed_on_with_their_flag() {
 
 #[test]
 fn while_something_may_be_hidden_questions_wait_less() {
-    let soon = Read::Blocking { index: 5, wait: WAIT_WHILE_HIDDEN };
+    let soon = Read::Blocking { index: 5, wait: WAIT_WHILE_UNSURE };
     for (filtered, anonymous_under_deny) in [(true, false), (false, true)] {
         let mut judge = Judge::new();
         judge.step(Ok(Answer { meta: AnswerMeta { filtered, anonymous_under_deny, ..meta(5) }, body: "a" }));
         assert_eq!(judge.next_read(WAIT), soon);
-        assert_eq!(judge.next_read(WAIT_WHILE_HIDDEN / 3), Read::Blocking { index: 5, wait: WAIT_WHILE_HIDDEN / 3 });
+        assert_eq!(judge.next_read(WAIT_WHILE_UNSURE / 3), Read::Blocking { index: 5, wait: WAIT_WHILE_UNSURE / 3 });
         judge.step(good(5, "a"));
         assert_eq!(judge.next_read(WAIT), blocking(5));
     }
@@ -172,8 +172,8 @@ fn what_a_blocking_query_does_not_tell_stays_hidden_until_something_tells() {
     assert!(filtered(judge.step(answer(true, false, "a"))));
     assert!(filtered(judge.step(answer(false, true, "a"))));
     assert!(filtered(judge.step(answer(false, true, "b"))));
-    judge.begin_anew();
-    assert_eq!(judge.next_read(WAIT), Read::Stale);
+    judge.look();
+    assert_eq!(judge.next_read(WAIT), Read::Consistent);
     assert!(!filtered(judge.step(answer(false, false, "b"))));
     assert!(!filtered(judge.step(answer(false, true, "c"))));
     assert!(filtered(judge.step(answer(true, true, "c"))), "where it tells, it is believed");
