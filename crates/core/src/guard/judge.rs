@@ -57,6 +57,8 @@ enum State {
     Unknowable(Kind),
     /// Further reads must agree.
     Awaiting,
+    /// It is proven, and goes when the lineage has been compared: a moment after we lead.
+    Proven,
     /// It is confirmed; only a hold can keep it.
     Confirmed(Evidence),
 }
@@ -154,8 +156,10 @@ impl Pass<'_, '_> {
             absence.mark = None;
         }
         feed(absence, case, id, behind);
-        if let Some(proof) = absence.explicit.as_ref().filter(|_| !case.source.uncompared) {
-            return Err(Evidence::Explicit(proof.clone()));
+        match &absence.explicit {
+            Some(_) if case.source.uncompared => return Ok(State::Proven),
+            Some(proof) => return Err(Evidence::Explicit(proof.clone())),
+            None => {}
         }
         if absence.filtered_out {
             return Err(Evidence::Unfit(Rule::Filter));
@@ -279,6 +283,7 @@ fn held_by(
         State::Unknowable(kind) => Ok(Some(*kind)),
         State::Awaiting => Ok(None),
         // What was held before we started stays held so until it can be told whether it still is to be.
+        State::Proven => Ok(absence.mark.as_ref().map(|mark| mark.kind)),
         State::Confirmed(_) if climate.known_at.is_some() => Ok(absence.mark.as_ref().map(|mark| mark.kind)),
         State::Confirmed(_) if (climate.mass || goes_on) && lasts_still(Kind::Mass) => Ok(Some(Kind::Mass)),
         State::Confirmed(_) if loss.held && lasts_still(Kind::Service) => Ok(Some(Kind::Service)),
