@@ -54,7 +54,8 @@ impl Recent {
     }
 }
 
-fn is_young(born: Instant) -> bool {
+/// Whether a connection that was opened at `born` is young.
+pub(crate) fn is_young(born: Instant) -> bool {
     born.elapsed() < YOUNG
 }
 

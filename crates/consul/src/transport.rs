@@ -13,6 +13,7 @@ use crate::connection::{Lent, Outgoing};
 use crate::credentials::Credentials;
 use crate::dial::Dialer;
 use crate::pool::{Lane, Pool};
+use crate::recent::is_young;
 use crate::request::Target;
 use crate::turns::Turns;
 use crate::{answer, error};
@@ -153,7 +154,7 @@ impl Transport {
                     if lent.reused && attempt < MAX_ATTEMPTS && (unsent || (unanswered && call.repeatable)) => {}
                 Ok(Err(Failure::Broken { reason, .. })) => {
                     self.pool.distrust(lent.address);
-                    let hint = if self.uncertified && !lent.reused { UNCERTIFIED } else { "" };
+                    let hint = if self.uncertified && lent.born.is_some_and(is_young) { UNCERTIFIED } else { "" };
                     let what = format!("{name}: the connection broke: {reason}{hint}");
                     return Err(ApiError::new(ErrorKind::Unreachable, what));
                 }

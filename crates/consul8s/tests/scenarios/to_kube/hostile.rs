@@ -137,6 +137,7 @@ async fn hostile_catalog(world: &World) -> Outcome {
     let program = world.program().flags(&["--resolve-hostnames=false"]).start()?;
     let (calm_at, good_at) = (format!("{}:8080", calm.address), format!("{}:8080", good.address));
     world.publishes("web", &[&format!("{good_at} ready")]).await?;
+    world.publishes("calm", &[&format!("{calm_at} ready")]).await?;
     let recorder = world.record("calm").await?;
 
     let mut catalog = Catalog { world, published: Vec::new(), dropped: Default::default(), refused: Vec::new() };
