@@ -78,7 +78,7 @@ use harness::{Kind, Scenario, Stage};
 use libtest_mimic::{Arguments, Trial};
 
 /// Scenarios mostly wait, so more than the machine has cores.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

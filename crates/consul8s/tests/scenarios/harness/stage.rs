@@ -104,7 +104,7 @@ pub(crate) struct Stage {
     runtime: Handle,
     real: Mutex<Shared>,
     acl: Mutex<Shared>,
-    /// Real servers for one scenario alone are many processes, so such scenarios take turns.
+    /// Real servers for one scenario alone are many processes, so of such scenarios only two play at a time.
     alone: Semaphore,
     played: AtomicUsize,
     played_again: AtomicUsize,
@@ -136,7 +136,7 @@ impl Stage {
         let none = || Mutex::new(Shared { pair: Err(String::new()), left: 0 });
         let (played, played_again) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let times = std::sync::Mutex::default();
-        Stage { runtime, real: none(), acl: none(), alone: Semaphore::new(1), played, played_again, times }
+        Stage { runtime, real: none(), acl: none(), alone: Semaphore::new(2), played, played_again, times }
     }
 
     /// Tells which took longest: what to look at when a run takes too long.
