@@ -16,7 +16,8 @@ use super::table::Table;
 
 const FROM_CONSUL: Fleet = Fleet { name: "idle", services: 200, instances: 5 };
 const TO_CONSUL: Fleet = Fleet { name: "idle-out", services: 200, instances: 3 };
-const LIMIT: Duration = Duration::from_secs(60);
+/// Whether somebody else registered the same is read again for up to a minute after a first registration.
+const LIMIT: Duration = Duration::from_secs(120);
 /// Nothing written for this long, conditions included, counts as the end of the start.
 const CALM: Duration = Duration::from_secs(15);
 
