@@ -82,7 +82,7 @@ impl Client {
         let target =
             Target::new("/v1/catalog/nodes", None)?.with("partition", partition).with("node-meta", Some(&pair));
         let Answer { meta, body } = self.get(target, Read::Consistent, wire::node_names).await?;
-        if meta.filtered || meta.anonymous_under_deny {
+        if meta.hides() {
             return Err(ApiError::new(ErrorKind::Forbidden, "Consul hides nodes from our token"));
         }
         Ok(body)

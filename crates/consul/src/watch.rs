@@ -240,7 +240,7 @@ impl<B: PartialEq> Judge<B> {
         // What an answer to a blocking query doesn't say stays as it was said before.
         meta.filtered |= meta.polled && self.filtered;
         self.filtered = meta.filtered;
-        self.unsure = meta.filtered || meta.anonymous_under_deny || (meta.polled && (self.unsure || !quiet));
+        self.unsure = meta.hides() || (meta.polled && (self.unsure || !quiet));
         self.state = State::Following { index: meta.index };
         if same {
             return WatchNews::Confirmed(meta);

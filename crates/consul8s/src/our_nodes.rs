@@ -140,5 +140,5 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
 /// Whether something may be missing from an answer that is there. One to a blocking query does not tell what it hides: what it lacks is
 /// read anew before it counts.
 fn may_hide(meta: &AnswerMeta) -> bool {
-    meta.filtered || meta.anonymous_under_deny || meta.polled
+    meta.hides() || meta.polled
 }

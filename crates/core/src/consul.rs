@@ -210,6 +210,14 @@ pub struct AnswerMeta {
     pub anonymous_under_deny: bool,
 }
 
+impl AnswerMeta {
+    /// Whether rights may have kept something from the answer: what it lacks proves nothing.
+    #[must_use]
+    pub fn hides(&self) -> bool {
+        self.filtered || self.anonymous_under_deny
+    }
+}
+
 /// An answer with its headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer<T> {

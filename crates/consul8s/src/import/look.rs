@@ -192,7 +192,7 @@ impl<K: KubeApi, C: ConsulApi, W: KubeWriter> Session<K, C, W> {
                 return false;
             }
         };
-        if answer.meta.filtered || answer.meta.anonymous_under_deny || answer.meta.leaderless {
+        if answer.meta.hides() || answer.meta.leaderless {
             return false;
         }
         let (services, _) = self.services(&Namespace(key.namespace.clone()));

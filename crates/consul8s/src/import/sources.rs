@@ -78,11 +78,11 @@ impl Sources {
                 if lineage_broken {
                     self.broken.insert(query.clone(), now);
                 }
-                self.note_meta(&query, answer.meta.filtered || answer.meta.anonymous_under_deny);
+                self.note_meta(&query, answer.meta.hides());
                 self.catalogs.insert(query, (*answer.body).clone());
                 true
             }
-            WatchNews::Confirmed(meta) => self.note_meta(&query, meta.filtered || meta.anonymous_under_deny),
+            WatchNews::Confirmed(meta) => self.note_meta(&query, meta.hides()),
             WatchNews::Failed(error) => self.trouble(query, trouble(&error)),
             WatchNews::Rejected(why) => self.trouble(query, ("ConsulUnavailable", why.to_string())),
         }

@@ -1,6 +1,6 @@
 //! Reads that must be done before more can be decided about registrations.
 
-use consul8s_core::consul::{AnswerMeta, HealthQuery, NodeView, Read};
+use consul8s_core::consul::{HealthQuery, NodeView, Read};
 use consul8s_core::kube::ObjectKey;
 use consul8s_core::ports::{ApiError, ConsulApi, ErrorKind, KubeApi};
 use consul8s_core::time::UnixMillis;
@@ -104,8 +104,7 @@ pub(crate) async fn whole_node<C: ConsulApi>(consul: &C, name: &str) -> Result<(
 }
 
 fn shown<T>(answer: consul8s_core::consul::Answer<T>) -> Result<T, ApiError> {
-    let AnswerMeta { filtered, anonymous_under_deny, .. } = answer.meta;
-    if filtered || anonymous_under_deny {
+    if answer.meta.hides() {
         return Err(ApiError::new(ErrorKind::Forbidden, "Consul hides a part of the answer from our token"));
     }
     Ok(answer.body)

@@ -61,12 +61,8 @@ impl SourceState {
     /// From the headers of the answer in use.
     #[must_use]
     pub fn of(meta: &AnswerMeta, broken: Option<UnixMillis>) -> SourceState {
-        SourceState { hidden: is_hidden(meta), broken, uncompared: false }
+        SourceState { hidden: meta.hides(), broken, uncompared: false }
     }
-}
-
-fn is_hidden(meta: &AnswerMeta) -> bool {
-    meta.filtered || meta.anonymous_under_deny
 }
 
 /// What a consistent read of a service showed.
@@ -97,7 +93,7 @@ impl ServiceReading {
         answer: &Answer<Vec<Instance>>,
     ) -> ServiceReading {
         let (endpoints, instances) = to_kube::digest(service, intent, settings, resolved, &answer.body);
-        let whole = !is_hidden(&answer.meta) && !answer.meta.leaderless;
+        let whole = !answer.meta.hides() && !answer.meta.leaderless;
         ServiceReading { query: query.clone(), at, whole, endpoints, instances }
     }
 
@@ -140,7 +136,7 @@ impl NodeReading {
         NodeReading {
             node: node.to_owned(),
             at,
-            whole: [&answer.meta, &checks.meta].iter().all(|meta| !is_hidden(meta) && !meta.leaderless),
+            whole: [&answer.meta, &checks.meta].iter().all(|meta| !meta.hides() && !meta.leaderless),
             exists: answer.body.is_some(),
             alive: serf.is_some_and(|check| check.status == CheckStatus::Passing),
             services: services.map(|service| (service.id.clone(), service.name.clone())).collect(),

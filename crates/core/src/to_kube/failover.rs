@@ -102,7 +102,7 @@ fn next(candidates: &Candidates<'_>, choice: &mut Choice, before: usize) -> usiz
     if before == 0 {
         choice.primary_ready = None;
         // What is hidden from us is no reason to leave: it may be there.
-        let whole = |answer: &crate::consul::Answer<_>| !answer.meta.filtered && !answer.meta.anonymous_under_deny;
+        let whole = |answer: &crate::consul::Answer<_>| !answer.meta.hides();
         let none_ready = primary.answer.is_some_and(whole) && !has_ready(candidates, primary);
         return if silent(primary) || none_ready { first_other().unwrap_or(0) } else { 0 };
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use consul8s_core::consul::{AnswerMeta, HealthQuery, Read};
+use consul8s_core::consul::{HealthQuery, Read};
 use consul8s_core::guard::{Need, NodeReading, ServiceReading};
 use consul8s_core::intent::to_kube::ToKube;
 use consul8s_core::kube::ObjectKey;
@@ -70,7 +70,8 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
             world.record(key).services_read.push(reading);
         }
         self.look_at(world, hides);
-        Ok(shows_all(&answer.meta))
+        // What may be hidden proves nothing, so the guard asks again.
+        Ok(!answer.meta.hides())
     }
 
     async fn read_node(&self, key: &ObjectKey, node: &str, datacenter: Option<&str>) -> Result<bool, ApiError> {
@@ -80,11 +81,6 @@ impl<K: KubeApi, C: ConsulApi> Controller<K, C> {
         )?;
         let reading = NodeReading::of(node, self.clock.now(), &view, &checks);
         self.world().record(key).nodes_read.push(reading);
-        Ok(shows_all(&view.meta) && shows_all(&checks.meta))
+        Ok(!view.meta.hides() && !checks.meta.hides())
     }
-}
-
-/// What may be hidden proves nothing, so the guard asks again.
-fn shows_all(meta: &AnswerMeta) -> bool {
-    !meta.filtered && !meta.anonymous_under_deny
 }
